@@ -1,0 +1,96 @@
+"""Where rows come from: the `data:` block of a stage or a suite, its generator, and the suites themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from training.config.block import Block, Count
+
+COLUMN_NAMES = ("messages", "prompt", "completion", "chosen", "rejected", "answer")
+SOURCES = ("generator", "path", "hub", "stage")
+
+
+class Generator(Block):
+    """Rows made by a seeded task generator; nothing is downloaded."""
+
+    name: Literal["reasoning_gym"] = Field(description="The package that makes the tasks.")
+    families: dict[str, dict[str, Any]] = Field(
+        min_length=1, description="Task families, each with its own parameters (`{}` for the defaults); equal shares."
+    )
+    rows: Count = Field(description="How many rows, over all families.")
+    seed: int | None = Field(
+        default=None, description="Seed of the tasks; null derives one from the pipeline's seed and the owner's name."
+    )
+    completions: Literal["worked", "bare"] | None = Field(
+        default=None,
+        description="sft only: build the assistant's text, with short working (worked) or the tagged answer alone "
+        "(bare); null leaves rows without one.",
+    )
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def a_family_without_parameters_takes_its_defaults(cls, families: Any) -> Any:
+        if not isinstance(families, dict):
+            return families
+        return {family: {} if parameters is None else parameters for family, parameters in families.items()}
+
+
+class DataBlock(Block):
+    """Rows of one source: a generator, a file, a hub data set, or what an earlier `sample` stage kept."""
+
+    generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")
+    path: str | None = Field(default=None, description="A json, jsonl, csv or parquet file, relative to the cwd.")
+    hub: str | None = Field(default=None, description='A hub data set, "org/name@commit-or-branch".')
+    stage: str | None = Field(default=None, description="The name of an earlier stage of kind sample.")
+    split: str = Field(default="train", description="hub only: the split to read.")
+    subset: str | None = Field(default=None, description="hub only: the subset (configuration) to read.")
+    columns: dict[Literal["messages", "prompt", "completion", "chosen", "rejected", "answer"], str] = Field(
+        default_factory=dict, description="Our column name -> the data's, for each column spelled otherwise."
+    )
+    limit: Count | None = Field(default=None, description="Use the first so many rows; null uses all.")
+    max_prompt_tokens: Count | None = Field(
+        default=None, description="Drop, and count, rows whose rendered prompt has more tokens; null keeps all."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_plain_string_names_a_stage(cls, block: Any) -> Any:
+        if not isinstance(block, str):
+            return block
+        if not block.startswith("stage:"):
+            raise ValueError('a plain string must be "stage:NAME"; otherwise write a mapping with one of ' + _SOURCES)
+        return {"stage": block.removeprefix("stage:").strip()}
+
+    @model_validator(mode="after")
+    def exactly_one_source_is_given(self) -> DataBlock:
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none"
+            raise ValueError(f"needs exactly one source of {_SOURCES}; found {found}")
+        return self
+
+    @model_validator(mode="after")
+    def split_and_subset_belong_to_hub_data(self) -> DataBlock:
+        if self.hub is None and (self.subset is not None or self.split != "train"):
+            raise ValueError("split and subset choose a part of hub data and do nothing here; remove them")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Which of generator, path, hub and stage is given."""
+        return next(name for name in SOURCES if getattr(self, name) is not None)
+
+
+class Suite(Block):
+    """A set of evaluation tasks: every model is measured on the same items."""
+
+    data: DataBlock = Field(description="Where the items come from; they need an answer.")
+    items: Count = Field(default=128, description="How many items.")
+    exclude_training_prompts: bool = Field(
+        default=True, description="Replace an item whose prompt some stage trains on by the next seed's, and count it."
+    )
+
+
+_SOURCES = ", ".join(SOURCES)

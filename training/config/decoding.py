@@ -1,0 +1,35 @@
+"""How models are measured: the decoding fields shared by the `evaluate:` block and stages of kind evaluate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from training.config.block import Block, Count, Dtype, PositiveProbability, Temperature
+
+
+class Decoding(Block):
+    """Greedy decoding on suites, and optionally n draws per item for sampled pass@1, pass@k and maj@k."""
+
+    suites: list[str] = Field(min_length=1, description="Names of suites to measure on.")
+    max_completion_length: Count = Field(default=128, description="Longest completion, in tokens.")
+    draws: int = Field(default=0, ge=0, description="0 decodes greedily only; n > 0 also draws n samples per item.")
+    temperature: Temperature = Field(default=1.0, description="Sampling temperature of the draws.")
+    top_p: PositiveProbability = Field(default=1.0, description="Nucleus of the draws; 1.0 keeps every token.")
+    k: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list, description="Report pass@k and maj@k for these k, each at most draws."
+    )
+    dtype: Dtype = Field(default="float32", description="Precision of the weights while decoding.")
+    batch_size: Count = Field(default=64, description="Rows decoded together per rank; changes no result.")
+
+    @model_validator(mode="after")
+    def every_k_is_at_most_draws(self) -> Decoding:
+        too_large = [k for k in self.k if k > self.draws]
+        if too_large:
+            raise ValueError(f"k = {too_large[0]} needs draws >= {too_large[0]}, found draws = {self.draws}")
+        return self
+
+
+class EvaluateBlock(Decoding):
+    """`evaluate:` at the top level: one stage of kind evaluate for the base and one after every model-making stage."""

@@ -1,0 +1,43 @@
+"""From the file as written to the pipeline as run: `evaluate:` becomes stages; parents, seeds, system are filled in."""
+
+from __future__ import annotations
+
+from training.config.decoding import EvaluateBlock
+from training.config.pipeline import Pipeline
+from training.config.stages import MODEL_KINDS, EvaluateStage, Stage
+
+BASE = "base"
+
+
+def expand(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline with evaluation stages inserted and every stage's parent, seed and system filled in.
+
+    A stage's parent is what `from:` names, else the last sft, dpo or grpo stage before it, else the base.
+    """
+    stages: list[Stage] = []
+    if pipeline.evaluate is not None:
+        stages.append(_evaluate_stage(pipeline.evaluate, BASE))
+    previous_model = BASE
+    for stage in pipeline.stages:
+        stages.append(stage.model_copy(update={"parent": stage.from_ or previous_model}))
+        if stage.kind in MODEL_KINDS:
+            previous_model = stage.name
+            if pipeline.evaluate is not None:
+                stages.append(_evaluate_stage(pipeline.evaluate, stage.name))
+    return pipeline.model_copy(update={"stages": [_inherit(stage, pipeline) for stage in stages]})
+
+
+def evaluation_name(model: str) -> str:
+    """Return the name of the stage that `evaluate:` makes for a model."""
+    return f"evaluate-{model}"
+
+
+def _evaluate_stage(block: EvaluateBlock, model: str) -> EvaluateStage:
+    own = {"name": evaluation_name(model), "kind": "evaluate", "from": model, "parent": model}
+    return EvaluateStage.model_validate({**block.model_dump(), **own})
+
+
+def _inherit(stage: Stage, pipeline: Pipeline) -> Stage:
+    seed = pipeline.seed if stage.seed is None else stage.seed
+    system = pipeline.system if stage.system is None else stage.system
+    return stage.model_copy(update={"seed": seed, "system": system})

@@ -1,0 +1,43 @@
+"""Where and how a pipeline runs. Nothing here is part of an experiment: no field enters a fingerprint."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from training.config.block import Block, Count
+
+
+class Runtime(Block):
+    """Ranks, memory, checkpoints and tracking."""
+
+    processes: Count = Field(default=1, description="Ranks of every stage.")
+    micro_batch_size: Count = Field(
+        default=4, description="Rows, pairs or completions a rank takes at once; accumulation follows from it."
+    )
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
+        default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
+    )
+    threads_per_process: Count | None = Field(
+        default=None, description="CPU threads of a rank; null divides the cores among the ranks."
+    )
+    tracker: Literal["wandb", "none"] = Field(default="none", description="Where metrics are mirrored.")
+    tracker_mode: Literal["auto", "online", "offline", "disabled"] = Field(
+        default="auto", description="auto is online with an API key and offline without one."
+    )
+    checkpoint_every: Count | None = Field(
+        default=None, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
+    )
+    keep_checkpoints: Count = Field(default=2, description="Newest checkpoints kept while a stage runs.")
+    runs_dir: str = Field(default="runs", min_length=1, description="Folder of the run folders, relative to the cwd.")
+    deepspeed_config: str | None = Field(
+        default=None, description="A DeepSpeed JSON file passed through; needs zero_stage > 0. Null writes our own."
+    )
+    log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
+
+    @model_validator(mode="after")
+    def a_deepspeed_file_needs_deepspeed(self) -> Runtime:
+        if self.deepspeed_config is not None and self.zero_stage == 0:
+            raise ValueError("deepspeed_config would be ignored with zero_stage 0; set zero_stage to 1, 2 or 3")
+        return self

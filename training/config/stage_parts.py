@@ -1,0 +1,58 @@
+"""The blocks inside a stage: gate, LoRA, and reward."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from training.config.block import Block, Count, OpenProbability
+
+
+class Gate(Block):
+    """A condition on a stage's evaluation, decided on items paired with another model's; unmet, the run exits 3."""
+
+    suite: str = Field(description="A suite that `evaluate:` measures.")
+    metric: Literal["accuracy", "format_rate"] = Field(default="accuracy", description="Which rate is compared.")
+    over: Literal["parent", "base"] = Field(default="parent", description="The model it is compared with.")
+    min_gain: float = Field(default=0.0, ge=-1.0, le=1.0, description="Least gain, as a difference of rates.")
+    confidence: OpenProbability = Field(default=0.95, description="Confidence of the paired interval.")
+
+
+class Lora(Block):
+    """Train low-rank adapters (peft) in place of the full weights."""
+
+    r: Count = Field(default=16, description="Rank of the adapters.")
+    alpha: Count = Field(default=32, description="Scale: the update is multiplied by alpha / r.")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="Dropout before the adapters.")
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        default="all-linear", description="Module names that get an adapter, or every linear layer but the head."
+    )
+    dora: bool = Field(default=False, description="DoRA: learn magnitude and direction apart.")
+    quantize: Literal["nf4"] | None = Field(
+        default=None, description="QLoRA: keep the frozen weights in 4 bits (needs a GPU); null keeps them whole."
+    )
+    save: Literal["merged", "adapter"] = Field(
+        default="merged", description="Leave one merged model, or the adapter with its base."
+    )
+
+
+class RewardSpec(Block):
+    """One reward: a plain name, or a mapping of name, weight and the reward's own parameters beside them."""
+
+    name: str = Field(description="Name of a shipped reward: answer, format or length.")
+    weight: float = Field(default=1.0, description="Factor in the total.")
+    params: dict[str, Any] = Field(default_factory=dict, description="The reward's own parameters.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_plain_name_and_loose_parameters_are_accepted(cls, spec: Any) -> Any:
+        if isinstance(spec, str):
+            return {"name": spec}
+        if not isinstance(spec, dict):
+            return spec
+        own = {key: value for key, value in spec.items() if key in ("name", "weight", "params")}
+        loose = {key: value for key, value in spec.items() if key not in own}
+        if not loose:
+            return own
+        return {**own, "params": {**own.get("params", {}), **loose}}
