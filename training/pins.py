@@ -1,0 +1,70 @@
+"""Hub revisions pinned to commits: a branch is resolved once, before stage 1, and written down in the run folder.
+
+`pins.json` maps a reference as written ("org/name@main", data sets with "datasets/" before them) to the commit it meant. Delete an entry to
+follow the branch again. No network is used for a reference that is a commit already or that was pinned before.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from data.errors import UserError
+from training.record import write_json
+
+PINS_NAME = "pins.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Pins:
+    """The pins of one run; `resolved` grows as references are asked for and is written by `save`."""
+
+    def __init__(self, resolved: dict[str, str], offline: bool) -> None:
+        self.resolved = dict(resolved)
+        self.offline = offline
+
+    @classmethod
+    def load(cls, run_dir: Path, offline: bool) -> "Pins":
+        """Return the pins of a run folder; none if it is new."""
+        path = run_dir / PINS_NAME
+        return cls(json.loads(path.read_text()) if path.is_file() else {}, offline)
+
+    def save(self, run_dir: Path) -> None:
+        """Write `pins.json` if there is anything to pin."""
+        if self.resolved:
+            write_json(run_dir / PINS_NAME, dict(sorted(self.resolved.items())))
+
+    def model(self, reference: str) -> str:
+        """Return the commit of the hub model "org/name@revision"."""
+        return self._commit(reference, reference, "model")
+
+    def dataset(self, reference: str) -> str:
+        """Return the commit of the hub data set "org/name@revision"."""
+        return self._commit(f"datasets/{reference}", reference, "dataset")
+
+    def _commit(self, key: str, reference: str, repo_type: str) -> str:
+        name, _, revision = reference.partition("@")
+        if _COMMIT.fullmatch(revision):
+            return revision
+        if key not in self.resolved:
+            self.resolved[key] = self._resolve(name, revision or "main", repo_type)
+        return self.resolved[key]
+
+    def _resolve(self, name: str, revision: str, repo_type: str) -> str:
+        if self.offline:
+            raise UserError(
+                f"{name}@{revision}: a branch cannot be resolved with `offline: true`; write the commit, {name}@<40 hex digits>"
+            )
+        import httpx
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+        try:
+            commit = HfApi().repo_info(name, revision=revision, repo_type=repo_type, timeout=20).sha
+        except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+            raise UserError(
+                f"{name}@{revision}: the hub's {repo_type} could not be looked up ({str(error).splitlines()[0]}); "
+                f"write the commit, {name}@<40 hex digits>, or give a local path"
+            ) from error
+        if not commit:
+            raise UserError(f"{name}@{revision}: the hub names no commit for it; write {name}@<40 hex digits>")
+        return commit

@@ -1,0 +1,211 @@
+"""What a run will do: every stage with its fingerprint, its folder, and whether it is done, interrupted or new, and why.
+
+Reads the config and the run folder and writes nothing. Neither torch nor trl is imported, so `posttrain plan` answers at once. The
+runner and each stage process plan alike and must arrive at the same fingerprints.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from data.errors import UserError
+from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, Stage
+from training.config.identity_block import identity_block
+from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
+from training.pins import Pins
+from training.plan_reason import done_reason, interrupted_reason, new_reason
+from training.record import read_record
+from training.run_folder import RunFolder
+
+State = Literal["done", "interrupted", "new"]
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a run. `stage` is None for the base; `parents` are names, the model first, then the data's stage."""
+
+    index: int
+    name: str
+    kind: str
+    stage: Stage | None
+    identity: dict[str, Any]
+    fingerprint: str
+    parents: list[str]
+    folder: Path
+    state: State
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """All stages in order, the base first, with the pins that were needed to know what they are."""
+
+    run_dir: Path
+    stages: list[PlannedStage]
+    pins: Pins
+
+    def __getitem__(self, name: str) -> PlannedStage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint by stage name."""
+        return {stage.name: stage.fingerprint for stage in self.stages}
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folder by stage name."""
+        return {stage.name: stage.folder for stage in self.stages}
+
+    @property
+    def done(self) -> bool:
+        """Whether every stage has its record."""
+        return all(stage.state == "done" for stage in self.stages)
+
+
+def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
+    """Plan `pipeline` in `run_dir`; raises UserError for inputs that are missing or cannot be pinned.
+
+    A hub branch that no earlier run pinned is looked up once (see `training.pins`); `RunPlan.pins.save` writes it down.
+    """
+    run = RunFolder(run_dir)
+    pins = Pins.load(run_dir, pipeline.offline)
+    planned: dict[str, PlannedStage] = {}
+    identity = base_identity(pipeline, pins)
+    planned[BASE] = _placed(run, 0, BASE, "base", None, identity, [], {})
+    for index, stage in enumerate(pipeline.stages, start=1):
+        parents = parent_names(stage)
+        known = {name: planned[name].fingerprint for name in parents}
+        identity = stage_identity(pipeline, stage, list(known.values()), pins)
+        planned[stage.name] = _placed(run, index, stage.name, stage.kind, stage, identity, parents, known)
+    return RunPlan(run_dir, list(planned.values()), pins)
+
+
+def parent_names(stage: Stage) -> list[str]:
+    """Return the names of a stage's parents: its model, then the stage its data comes from."""
+    block = getattr(stage, "data", None)
+    from_data = [block.stage] if block is not None and block.stage is not None else []
+    return [stage.parent, *(name for name in from_data if name != stage.parent)]
+
+
+def data_seed(pipeline: Pipeline, owner: str) -> int:
+    """Return the seed of generated data that names none itself; `owner` is the stage or suite the data block belongs to."""
+    return derived_seed(pipeline.seed, owner)
+
+
+def base_identity(pipeline: Pipeline, pins: Pins) -> dict[str, Any]:
+    """Return the identity block of `00-base`: the bundled model's pins, the hub commit, or the hashes of a local folder."""
+    return {
+        "identity_version": IDENTITY_VERSION,
+        "kind": "base",
+        "experiment": {"chat_template": _template(pipeline.chat_template, "chat_template")},
+        "parents": [],
+        "model": _model(pipeline.model, pins),
+    }
+
+
+def _model(model: str, pins: Pins) -> dict[str, Any]:
+    if model.startswith("bundled:"):
+        from training.bundled import bundled_spec
+
+        name = model.removeprefix("bundled:")
+        return {"bundled": name, **bundled_spec(name)}
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        if not (folder / "config.json").is_file():
+            raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
+        return {"files": {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}}
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise UserError(
+            f'model: {model} is not a folder here; give one, "bundled:NAME", or a hub id like "org/name@commit"'
+        )
+    return {"hub": model.partition("@")[0], "commit": pins.model(model)}
+
+
+def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: Pins) -> dict[str, Any]:
+    """Return the block that is fingerprinted: the stage's experiment with every input named by its content.
+
+    Paths, names of parents and seeds left to be derived are replaced by hashes, fingerprints and the seeds themselves.
+    """
+    experiment = identity_block(stage)
+    experiment["chat_template"] = _template(stage.chat_template, f"stages.{stage.name}.chat_template")
+    block: dict[str, Any] = {
+        "identity_version": IDENTITY_VERSION,
+        "kind": stage.kind,
+        "experiment": experiment,
+        "parents": parents,
+        "seed": pipeline.seed if stage.seed is None else stage.seed,
+    }
+    if isinstance(stage, EvaluateStage):
+        experiment.pop("suites")
+        block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
+        return block
+    experiment.pop("data")
+    block["data"] = _data(pipeline, stage.data, stage.name, pins)
+    if "rewards" in experiment:
+        experiment.pop("rewards")
+        block["rewards"] = [_reward(spec, stage.name) for spec in getattr(stage, "rewards", [])]
+    return block
+
+
+def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[str, Any]:
+    from data.sources import data_identity
+
+    how = block.model_dump(mode="json", include={"columns", "limit", "max_prompt_tokens"})
+    if block.hub is not None:
+        how.update(block.model_dump(mode="json", include={"split", "subset"}))
+    return {**how, "source": data_identity(block, data_seed(pipeline, owner), pins.dataset)}
+
+
+def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
+    """A suite's items depend on its own data and, where training prompts are excluded, on what every stage trains on."""
+    suite = pipeline.suites[name]
+    identity = {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
+    if suite.exclude_training_prompts:
+        blocks = [(stage.name, stage.data) for stage in pipeline.stages if not isinstance(stage, EvaluateStage)]
+        own = [_data(pipeline, block, owner, pins) for owner, block in blocks if block.stage is None]
+        identity["excluded"] = sorted({fingerprint(data) for data in own})
+    return identity
+
+
+def _reward(spec: RewardSpec, stage: str) -> dict[str, Any]:
+    from training.rewards import REWARDS
+
+    if spec.name not in REWARDS:
+        raise UserError(f"stages.{stage}.rewards: {spec.name} is no reward; choose one of {', '.join(sorted(REWARDS))}")
+    return {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
+
+
+def _template(value: str | None, key: str) -> dict[str, str] | None:
+    if value is None:
+        return None
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise UserError(f"{key}: {value} is not a file; give the path of a Jinja template")
+    return {"sha256": file_sha256(path, default_cache_dir())}
+
+
+def _placed(
+    run: RunFolder,
+    index: int,
+    name: str,
+    kind: str,
+    stage: Stage | None,
+    identity: dict[str, Any],
+    parents: list[str],
+    parent_fingerprints: Mapping[str, str],
+) -> PlannedStage:
+    digest = fingerprint(identity)
+    folder = run.stage_folder(index, name, digest)
+    record = read_record(folder)
+    state: State
+    if record is not None:
+        state, reason = "done", done_reason(folder, record)
+    elif folder.is_dir():
+        state, reason = "interrupted", interrupted_reason(folder)
+    else:
+        state, reason = "new", new_reason(run, name, identity, parent_fingerprints)
+    return PlannedStage(index, name, kind, stage, identity, digest, parents, folder, state, reason)
