@@ -19,7 +19,9 @@ class Generator(Block):
     families: dict[str, dict[str, Any]] = Field(
         min_length=1, description="Task families, each with its own parameters (`{}` for the defaults); equal shares."
     )
-    rows: Count = Field(description="How many rows, over all families.")
+    rows: Count | None = Field(
+        default=None, description="How many rows, over all families; a suite says items in place of it."
+    )
     seed: int | None = Field(
         default=None, description="Seed of the tasks; null derives one from the pipeline's seed and the owner's name."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from training.config.block import Block, Count, Dtype, PositiveProbability, Temperature
 
@@ -22,13 +22,6 @@ class Decoding(Block):
     )
     dtype: Dtype = Field(default="float32", description="Precision of the weights while decoding.")
     batch_size: Count = Field(default=64, description="Rows decoded together per rank; changes no result.")
-
-    @model_validator(mode="after")
-    def every_k_is_at_most_draws(self) -> Decoding:
-        too_large = [k for k in self.k if k > self.draws]
-        if too_large:
-            raise ValueError(f"k = {too_large[0]} needs draws >= {too_large[0]}, found draws = {self.draws}")
-        return self
 
 
 class EvaluateBlock(Decoding):

@@ -1,15 +1,56 @@
-"""Loading: YAML file and overrides in, expanded and checked pipeline out."""
+"""Loading: a YAML file and overrides in, an expanded, checked pipeline out; every mistake is told in one ConfigError.
+
+Three passes find mistakes: the YAML itself (yaml_file), the schema with TRL's trainer fields (schema_problems,
+trainer_checks), and, once every value has the right form, the rules that span fields (RULES).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from training.config import batch_checks, cross_checks, source_checks
+from training.config.errors import ConfigError
 from training.config.expand import expand
+from training.config.overrides import apply_overrides
 from training.config.pipeline import Pipeline
+from training.config.schema_problems import schema_problems
+from training.config.trainer_checks import trainer_problems
+from training.config.unknown_keys import filled_in_keys
 from training.config.yaml_file import read_yaml
 
+RULES = (
+    *cross_checks.RULES,
+    batch_checks.micro_batches_divide_the_batch,
+    batch_checks.groups_divide_the_batch_and_the_round,
+    source_checks.data_stages_are_earlier_samples_of_the_right_kind,
+    source_checks.generators_make_what_the_stage_trains_on,
+    source_checks.suites_have_items_of_their_own,
+    source_checks.files_exist,
+    source_checks.hub_names_have_a_revision,
+)
 
-def load_pipeline(path: Path, overrides: Sequence[str] = ()) -> Pipeline:
-    """Return the expanded, resolved pipeline of a YAML file; raises ConfigError listing every mistake."""
-    return expand(Pipeline.model_validate(read_yaml(Path(path))))
+
+def load_pipeline(path: Path | str, overrides: Sequence[str] = ()) -> Pipeline:
+    """Return the pipeline of a YAML file with `evaluate:` expanded and parents, seeds and system filled in.
+
+    `overrides` are `key.path=value`. Paths in the file are relative to the working directory. Raises ConfigError.
+    """
+    document = read_yaml(Path(path))
+    if not isinstance(document.tree, dict):
+        raise ConfigError([document.problem((), "must be a mapping with name, model and stages")])
+    problems = apply_overrides(document, overrides)
+    problems += [document.problem(at, text) for at, text in filled_in_keys(document)]
+    problems += trainer_problems(document)
+    pipeline = None
+    try:
+        pipeline = Pipeline.model_validate(document.tree, by_alias=True, by_name=False)
+    except ValidationError as error:
+        problems += schema_problems(document, error)
+    if pipeline is not None:
+        problems += [document.problem(at, text) for rule in RULES for at, text in rule(pipeline)]
+    if problems or pipeline is None:
+        raise ConfigError(problems)
+    return expand(pipeline)

@@ -1,0 +1,136 @@
+"""Rules that span several fields, each a function named as the sentence that must hold.
+
+They see the pipeline as written (before `evaluate:` is expanded) and yield (key path, what is wrong and the fix).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from training.config.decoding import Decoding
+from training.config.document import KeyPath
+from training.config.expand import BASE, evaluation_name
+from training.config.pipeline import Pipeline
+from training.config.stages import MODEL_KINDS, EvaluateStage, GrpoStage, ModelStage, SampleStage
+from training.config.suggest import nearest
+
+Finding = tuple[KeyPath, str]
+Rule = Callable[[Pipeline], Iterator[Finding]]
+
+
+def stage_names_are_unique(pipeline: Pipeline) -> Iterator[Finding]:
+    """Two stages never share a name, and none takes the base's or one that `evaluate:` gives."""
+    made: dict[str, str] = {BASE: "the base model"}
+    if pipeline.evaluate is not None:
+        models = [BASE, *(stage.name for stage in pipeline.stages if stage.kind in MODEL_KINDS)]
+        made |= {evaluation_name(model): "a stage that the evaluate block makes" for model in models}
+    for index, stage in enumerate(pipeline.stages):
+        if stage.name in made:
+            yield ("stages", index, "name"), f"is the name of {made[stage.name]}; choose another"
+        made[stage.name] = "an earlier stage"
+
+
+def parents_are_earlier_models(pipeline: Pipeline) -> Iterator[Finding]:
+    """`from` names the base or an sft, dpo or grpo stage that stands before."""
+    earlier = [BASE]
+    names = {stage.name: stage.kind for stage in pipeline.stages}
+    for index, stage in enumerate(pipeline.stages):
+        if stage.from_ is not None and stage.from_ not in earlier:
+            reason = "no stage has this name"
+            if stage.from_ in names:
+                makes_model = names[stage.from_] in MODEL_KINDS
+                reason = "that stage stands later" if makes_model else f"a {names[stage.from_]} stage leaves no model"
+            hint = nearest(stage.from_, earlier)
+            yield ("stages", index, "from"), f"{reason}{hint}; the models before it are {', '.join(earlier)}"
+        if stage.kind in MODEL_KINDS:
+            earlier.append(stage.name)
+
+
+def suites_are_known(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every suite that is measured on stands under `suites`."""
+    known = ", ".join(pipeline.suites) or "none"
+    for at, decoding in _decodings(pipeline):
+        for position, name in enumerate(decoding.suites):
+            if name not in pipeline.suites:
+                hint = nearest(name, pipeline.suites)
+                yield (*at, "suites", position), f"no suite has this name{hint}; the suites are {known}"
+
+
+def draws_serve_every_k_and_are_used(pipeline: Pipeline) -> Iterator[Finding]:
+    """pass@k and maj@k need at least k draws, and sampling settings need any."""
+    for at, decoding in _decodings(pipeline):
+        for position, k in enumerate(decoding.k):
+            if k > decoding.draws:
+                yield (*at, "k", position), f"needs at least {k} draws; draws is {decoding.draws}"
+        for name in ("temperature", "top_p"):
+            if decoding.draws == 0 and name in decoding.model_fields_set:
+                yield (*at, name), "does nothing with draws: 0, which decodes greedily; set draws or remove it"
+
+
+def gates_name_a_measured_suite(pipeline: Pipeline) -> Iterator[Finding]:
+    """A gate is decided on a suite that the `evaluate:` block measures."""
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, ModelStage) or stage.gate is None:
+            continue
+        at: KeyPath = ("stages", index, "gate", "suite")
+        if pipeline.evaluate is None:
+            yield at, "a gate needs the top level's evaluate block, which measures this suite for every model"
+        elif stage.gate.suite not in pipeline.evaluate.suites:
+            measured = pipeline.evaluate.suites
+            hint = nearest(stage.gate.suite, measured)
+            yield at, f"the evaluate block does not measure this suite{hint}; it measures {', '.join(measured)}"
+
+
+def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterator[Finding]:
+    """A reward stands once in a stage, and `signal` names rewards of its stage."""
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, GrpoStage | SampleStage):
+            continue
+        names = [reward.name for reward in stage.rewards]
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                yield ("stages", index, "rewards", position), f"the reward {name} stands twice; keep one"
+        for position, name in enumerate(stage.signal if isinstance(stage, GrpoStage) else []):
+            if name not in names:
+                hint = nearest(name, names)
+                yield ("stages", index, "signal", position), f"is not among the rewards {', '.join(names)}{hint}"
+
+
+def samples_can_be_kept_as_asked(pipeline: Pipeline) -> Iterator[Finding]:
+    """A pair needs two draws, and a margin needs pairs."""
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, SampleStage):
+            continue
+        if stage.keep == "pairs" and stage.draws < 2:
+            yield ("stages", index, "draws"), "a pair needs at least 2 draws"
+        if stage.keep == "best" and "min_margin" in stage.model_fields_set:
+            yield ("stages", index, "min_margin"), "is the margin of a pair and does nothing with keep: best; remove it"
+
+
+def repeated_suites_are_refused(pipeline: Pipeline) -> Iterator[Finding]:
+    """A list of suites names each once."""
+    for at, decoding in _decodings(pipeline):
+        for name, times in Counter(decoding.suites).items():
+            if times > 1:
+                yield (*at, "suites"), f"names {name} {times} times; once is enough"
+
+
+def _decodings(pipeline: Pipeline) -> Iterator[tuple[KeyPath, Decoding]]:
+    if pipeline.evaluate is not None:
+        yield ("evaluate",), pipeline.evaluate
+    for index, stage in enumerate(pipeline.stages):
+        if isinstance(stage, EvaluateStage):
+            yield ("stages", index), stage
+
+
+RULES: tuple[Rule, ...] = (
+    stage_names_are_unique,
+    parents_are_earlier_models,
+    suites_are_known,
+    repeated_suites_are_refused,
+    draws_serve_every_k_and_are_used,
+    gates_name_a_measured_suite,
+    rewards_are_named_once_and_signals_are_rewards,
+    samples_can_be_kept_as_asked,
+)

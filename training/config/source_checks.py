@@ -1,0 +1,115 @@
+"""Rules of where rows and files come from: a stage's data fits its kind, and every file named is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.config.chat_templates import chat_template_path, shipped_chat_templates
+from training.config.cross_checks import Finding
+from training.config.data_blocks import DataBlock
+from training.config.document import KeyPath
+from training.config.pipeline import Pipeline
+from training.config.stages import EvaluateStage, SampleStage, Stage
+from training.config.suggest import nearest
+
+_HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?@[\w./-]+$")
+
+
+def data_stages_are_earlier_samples_of_the_right_kind(pipeline: Pipeline) -> Iterator[Finding]:
+    """`data: stage:NAME` names a sample stage that stands before, and what it keeps is what this kind trains on."""
+    samples: dict[str, SampleStage] = {}
+    kinds = {stage.name: stage.kind for stage in pipeline.stages}
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, EvaluateStage) and stage.data.stage is not None:
+            name = stage.data.stage
+            at: KeyPath = ("stages", index, "data")
+            if name in samples:
+                yield from ((at, text) for text in _unfit(stage, samples[name]))
+            elif name in kinds and kinds[name] != "sample":
+                yield at, f"{name} is a stage of kind {kinds[name]}; rows come from stages of kind sample"
+            else:
+                reason = "stands later" if name in kinds else "does not exist"
+                known = ", ".join(samples) or "none"
+                yield at, f"the stage {name} {reason}{nearest(name, samples)}; the sample stages before it are {known}"
+        if isinstance(stage, SampleStage):
+            samples[stage.name] = stage
+
+
+def generators_make_what_the_stage_trains_on(pipeline: Pipeline) -> Iterator[Finding]:
+    """A generator makes so many prompts with answers, and for sft the assistant's text."""
+    for index, stage in enumerate(pipeline.stages):
+        if isinstance(stage, EvaluateStage) or stage.data.generator is None:
+            continue
+        at: KeyPath = ("stages", index, "data", "generator")
+        generator = stage.data.generator
+        if generator.rows is None:
+            yield (*at, "rows"), "is missing; say how many rows to make"
+        if stage.kind == "dpo":
+            yield at, "makes no pairs; train on what a stage of kind sample kept (data: stage:NAME)"
+        elif stage.kind == "sft" and generator.completions is None:
+            yield (*at, "completions"), "is missing; sft needs assistant text: worked or bare"
+        elif stage.kind != "sft" and generator.completions is not None:
+            yield (*at, "completions"), f"does nothing in a stage of kind {stage.kind}; remove it"
+
+
+def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
+    """A suite's items come from a generator, a file or the hub, and `items` says how many."""
+    for name, suite in pipeline.suites.items():
+        at: KeyPath = ("suites", name, "data")
+        if suite.data.stage is not None:
+            yield at, "a suite cannot be made of a stage's rows; use generator, path or hub"
+        if suite.data.generator is None:
+            continue
+        if suite.data.generator.rows is not None:
+            yield (*at, "generator", "rows"), "does nothing in a suite; write the suite's items"
+        if suite.data.generator.completions is not None:
+            yield (*at, "generator", "completions"), "does nothing in a suite; remove it"
+
+
+def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
+    """Data files, chat templates and the DeepSpeed file are there."""
+    for at, block in data_blocks(pipeline):
+        if block.path is not None and not Path(block.path).is_file():
+            yield (*at, "path"), f"there is no such file (looked in {Path.cwd()})"
+    deepspeed = pipeline.runtime.deepspeed_config
+    if deepspeed is not None and not Path(deepspeed).is_file():
+        yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
+    templates: list[tuple[KeyPath, str | None]] = [(("chat_template",), pipeline.chat_template)]
+    templates += [(("stages", index, "chat_template"), stage.chat_template) for index, stage in _stages(pipeline)]
+    for at, value in templates:
+        if value is not None and chat_template_path(value) is None:
+            shipped = ", ".join(shipped_chat_templates()) or "none"
+            yield at, f"is neither a file nor a shipped chat template; shipped: {shipped}"
+
+
+def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:
+    """Hub data and models name the commit or branch they mean; any other model is bundled or a folder."""
+    for at, block in data_blocks(pipeline):
+        if block.hub is not None and not _HUB_NAME.match(block.hub):
+            yield (*at, "hub"), 'must be "org/name@commit-or-branch"'
+    model = pipeline.model
+    if model.startswith("bundled:") or Path(model).is_dir() or _HUB_NAME.match(model):
+        return
+    yield ("model",), 'is no folder; write "bundled:NAME", "org/name@commit-or-branch" or the path of a model folder'
+
+
+def data_blocks(pipeline: Pipeline) -> Iterator[tuple[KeyPath, DataBlock]]:
+    """Yield every data block with its key path."""
+    for name, suite in pipeline.suites.items():
+        yield ("suites", name, "data"), suite.data
+    for index, stage in _stages(pipeline):
+        if not isinstance(stage, EvaluateStage):
+            yield ("stages", index, "data"), stage.data
+
+
+def _stages(pipeline: Pipeline) -> Iterator[tuple[int, Stage]]:
+    return iter(enumerate(pipeline.stages))
+
+
+def _unfit(stage: Stage, sample: SampleStage) -> Iterator[str]:
+    if stage.kind == "dpo" and sample.keep != "pairs":
+        yield f"{sample.name} keeps the best completion; dpo needs keep: pairs there"
+    if stage.kind == "sft" and sample.keep != "best":
+        yield f"{sample.name} keeps pairs; sft needs keep: best there"
