@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-
-RESOLVED_NAME = "pipeline.resolved.json"
-MODEL_KINDS = ("base", "sft", "dpo", "grpo")
+from training.record import read_record
+from training.run_folder import RESOLVED_NAME, RunFolder
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class StageView:
         """Names of the parents, the model first: from the record, else from the config."""
         if self.record is not None:
             return [parent["stage"] for parent in self.record.get("parents", [])]
-        data = self.config.get("data") or {}
-        data_stage = data.get("stage") if isinstance(data, dict) else None
-        return [name for name in (self.config.get("parent"), data_stage) if name]
+        parent = self.config.get("parent") or []
+        data_stage = (self.config.get("data") or {}).get("stage")
+        return [*([parent] if isinstance(parent, str) else parent), *([data_stage] if data_stage else [])]
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The objects of a JSON-lines file in the stage folder; empty when there is none."""
@@ -82,16 +81,13 @@ class RunView:
 
 def read_run(run_dir: Path) -> RunView:
     """Read a run folder; raises UserError when it is not one."""
-    run_dir = Path(run_dir)
-    resolved = run_dir / RESOLVED_NAME
-    if not resolved.is_file():
-        raise UserError(f"{run_dir} is not a run folder: it has no {RESOLVED_NAME}. Give runs/<pipeline name>.")
-    pipeline = json.loads(resolved.read_text(encoding="utf-8"))
-    newest = _newest_records(run_dir)
-    folders: dict[str, str] = pipeline.get("folders") or {}
+    run = RunFolder(Path(run_dir))
+    pipeline = run.read_resolved()
+    if pipeline is None:
+        raise UserError(f"{run_dir} is not a run folder: it has no {RESOLVED_NAME}; give runs/<pipeline name>")
     configs = [{"name": "base", "kind": "base", "model": pipeline.get("model")}, *pipeline.get("stages", [])]
-    stages = [_read_stage(run_dir, config, folders, newest) for config in configs]
-    return RunView(str(pipeline.get("name", run_dir.name)), run_dir, pipeline, stages)
+    stages = [_read_stage(run, config, pipeline.get("folders") or {}) for config in configs]
+    return RunView(str(pipeline.get("name", run.path.name)), run.path, pipeline, stages)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -99,7 +95,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
@@ -109,36 +105,18 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_stage(
-    run_dir: Path, config: dict[str, Any], folders: dict[str, str], newest: dict[str, tuple[Path, dict[str, Any]]]
-) -> StageView:
-    """One stage with its folder: the one the runner wrote down, else the newest finished one of that name."""
+def _read_stage(run: RunFolder, config: dict[str, Any], folders: dict[str, str]) -> StageView:
+    """One stage with its folder: the one the runner wrote down, else the newest of that name."""
     name, kind = str(config["name"]), str(config["kind"])
     if name in folders:
-        folder = run_dir / folders[name]
-        return StageView(name, kind, config, folder if folder.is_dir() else None, _read_record(folder))
-    if name in newest:
-        folder, record = newest[name]
-        return StageView(name, kind, config, folder, record)
-    unfinished = sorted(path for path in run_dir.glob(f"[0-9][0-9]-{name}-*") if path.is_dir())
-    unfinished = [path for path in unfinished if path.name[3:-9] == name]
-    return StageView(name, kind, config, max(unfinished, key=lambda path: path.stat().st_mtime, default=None), None)
+        folder = run.path / folders[name]
+        return StageView(name, kind, config, folder if folder.is_dir() else None, read_record(folder))
+    candidates = [(found.path, read_record(found.path)) for found in run.stages() if found.name == name]
+    if not candidates:
+        return StageView(name, kind, config, None, None)
+    return StageView(name, kind, config, *max(candidates, key=lambda candidate: _finished_at(candidate[1])))
 
 
-def _newest_records(run_dir: Path) -> dict[str, tuple[Path, dict[str, Any]]]:
-    """Stage name -> (folder, record) of the record finished last."""
-    newest: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for path in sorted(run_dir.glob("[0-9][0-9]*-*/record.json")):
-        record = _read_record(path.parent)
-        if record is None or "stage" not in record:
-            continue
-        known = newest.get(record["stage"])
-        if known is None or str(record.get("finished_at", "")) >= str(known[1].get("finished_at", "")):
-            newest[record["stage"]] = (path.parent, record)
-    return newest
-
-
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a stage folder, or None before it is written."""
-    path = folder / "record.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _finished_at(record: dict[str, Any] | None) -> str:
+    """ISO time of a record; an unfinished folder sorts first."""
+    return str(record.get("finished_at", "")) if record else ""

@@ -1,0 +1,225 @@
+"""What a run achieved, in numbers and in words: models by suites, and every comparison worth making.
+
+Accuracies and intervals come from the evaluations' records, comparisons from their item rows, paired on the same
+question. A change whose interval contains zero is called "no measurable change". Draws only the table at the end of
+a run; report.html is made from the same `Summary`.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from training.report.collect import RunView, StageView, read_run
+
+CONFIDENCE = 0.95
+METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
+
+
+@dataclass(frozen=True)
+class SuiteScore:
+    """One model on one suite; shares and interval bounds run from 0 to 1, intervals are 95 %."""
+
+    accuracy: float
+    ci95: tuple[float, float]
+    n: int
+    format_rate: float | None
+    format_ci95: tuple[float, float] | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model stage with its scores by suite; `state` is its stage's, and `scores` is empty before it is measured."""
+
+    name: str
+    kind: str
+    state: str
+    scores: dict[str, SuiteScore]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired change of `metric` from `other` to `model` on the `n` questions of a suite that both answered."""
+
+    model: str
+    other: str
+    suite: str
+    metric: str
+    gain: float
+    low: float
+    high: float
+    n: int
+    confidence: float = CONFIDENCE
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the interval excludes zero."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def numbers(self) -> str:
+        """Gain and interval in percentage points, with n."""
+        points = f"{100 * self.gain:+.1f} points"
+        interval = f"{100 * self.confidence:.0f} % interval {100 * self.low:+.1f} to {100 * self.high:+.1f}"
+        return f"{points}, {interval}, n={self.n}"
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `no measurable change`."""
+        if not self.measurable:
+            return "no measurable change"
+        return "better" if self.gain > 0 else "worse"
+
+    @property
+    def words(self) -> str:
+        """One sentence, e.g. `dpo against sft: no measurable change on in_domain (+0.8 points, ...)`."""
+        return f"{self.model} against {self.other}: {self.verdict} on {self.suite} ({self.numbers})"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The whole table; `missing` says in words what is not there yet."""
+
+    name: str
+    suites: list[str]
+    rows: list[ModelRow]
+    comparisons: list[Comparison]
+    missing: list[str]
+
+
+def summarise(run_dir: Path) -> Summary:
+    """Read a run folder and compare its models; works on unfinished runs and raises UserError when it is no run."""
+    return summarise_view(read_run(run_dir))
+
+
+def summarise_view(run: RunView) -> Summary:
+    """The summary of a run already read."""
+    evaluations = {model.name: _by_suite(run, model.name) for model in run.models}
+    rows = [_row(model, evaluations[model.name]) for model in run.models]
+    suites = list(dict.fromkeys(suite for row in rows for suite in row.scores))
+    items = {name: _items(stages) for name, stages in evaluations.items()}
+    comparisons = [
+        comparison
+        for model, other in _pairs(run)
+        for suite in suites
+        if (comparison := _compare(items, model, other, suite)) is not None
+    ]
+    missing = [f"{stage.name} ({stage.kind}): {stage.state}" for stage in run.stages if stage.state != "done"]
+    return Summary(run.name, suites, rows, comparisons, missing)
+
+
+def _by_suite(run: RunView, model: str) -> dict[str, StageView]:
+    """Suite -> the first finished evaluation of the model that measured it, in pipeline order."""
+    chosen: dict[str, StageView] = {}
+    for stage in run.evaluations(model):
+        for suite in (stage.record or {}).get("metrics", {}):
+            chosen.setdefault(suite, stage)
+    return chosen
+
+
+def _row(model: StageView, evaluations: dict[str, StageView]) -> ModelRow:
+    scores = {}
+    for suite, stage in evaluations.items():
+        metrics = (stage.record or {})["metrics"][suite]
+        interval = metrics.get("format_ci95")
+        scores[suite] = SuiteScore(
+            accuracy=metrics["accuracy"],
+            ci95=(metrics["ci95"][0], metrics["ci95"][1]),
+            n=metrics["n"],
+            format_rate=metrics.get("format_rate"),
+            format_ci95=(interval[0], interval[1]) if interval else None,
+            details=metrics,
+        )
+    return ModelRow(model.name, model.kind, model.state, scores)
+
+
+def _items(evaluations: dict[str, StageView]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Suite -> item id -> row of items.jsonl."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {suite: {} for suite in evaluations}
+    for folder_stage in {id(stage): stage for stage in evaluations.values()}.values():
+        for row in folder_stage.lines("items.jsonl"):
+            if evaluations.get(row["suite"]) is folder_stage:
+                rows[row["suite"]][str(row["item"])] = row
+    return rows
+
+
+def _pairs(run: RunView) -> Iterator[tuple[str, str]]:
+    """(model, other) worth comparing: each with its parent, each GRPO with its SFT, the last with the base."""
+    seen: set[tuple[str, str]] = set()
+    models = [model for model in run.models if model.name != "base"]
+    wanted = [(model.name, model.parents[0]) for model in models if model.parents]
+    wanted += [(model.name, sft) for model in models if model.kind == "grpo" and (sft := _sft_ancestor(run, model))]
+    wanted += [(models[-1].name, "base")] if models else []
+    for pair in wanted:
+        if pair not in seen:
+            seen.add(pair)
+            yield pair
+
+
+def _sft_ancestor(run: RunView, model: StageView) -> str | None:
+    """The nearest SFT stage up the line of first parents, or None."""
+    parent = run.stage(model.parents[0]) if model.parents else None
+    while parent is not None and parent.kind != "sft":
+        parent = run.stage(parent.parents[0]) if parent.parents else None
+    return parent.name if parent is not None else None
+
+
+def _compare(
+    items: dict[str, dict[str, dict[str, dict[str, Any]]]], model: str, other: str, suite: str, metric: str = "accuracy"
+) -> Comparison | None:
+    """The paired comparison on the questions that both answered, or None when there is none."""
+    from training.statistics import paired_difference
+
+    mine, theirs = items.get(model, {}).get(suite, {}), items.get(other, {}).get(suite, {})
+    shared = [item for item in mine if item in theirs]
+    if not shared:
+        return None
+    column = METRIC_FIELDS[metric]
+    after = [float(mine[item][column]) for item in shared]
+    before = [float(theirs[item][column]) for item in shared]
+    gain, low, high = paired_difference(before, after, CONFIDENCE)
+    return Comparison(model, other, suite, metric, gain, low, high, len(shared))
+
+
+def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
+    """Print the table and the comparisons to `file` (default stdout): coloured on a terminal, else plain ASCII."""
+    from rich.console import Console
+
+    file = file or sys.stdout
+    console = Console(file=file, highlight=False, soft_wrap=True)
+    summary = summarise(run_dir)
+    if any(row.scores for row in summary.rows):
+        console.print(_table(summary, console.is_terminal))
+    for comparison in summary.comparisons:
+        style = {"better": "green", "worse": "red"}.get(comparison.verdict, "yellow")
+        console.print(comparison.words, style=style, markup=False)
+    for line in summary.missing:
+        console.print(f"not finished: {line}", style="yellow", markup=False)
+
+
+def _table(summary: Summary, terminal: bool) -> Any:
+    """A rich table: one row per model, per suite accuracy with its interval and n, and the format rate."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAVY if terminal else box.ASCII2, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for suite in summary.suites:
+        table.add_column(f"{suite}\naccuracy % (95 % interval), n", no_wrap=True, justify="right")
+        table.add_column(f"{suite}\nformat %", no_wrap=True, justify="right")
+    for row in summary.rows:
+        cells = [row.name]
+        for suite in summary.suites:
+            cells += _cells(row.scores.get(suite))
+        table.add_row(*cells)
+    return table
+
+
+def _cells(score: SuiteScore | None) -> tuple[str, str]:
+    if score is None:
+        return "-", "-"
+    low, high = (100 * bound for bound in score.ci95)
+    accuracy = f"{100 * score.accuracy:.1f} ({low:.1f} to {high:.1f}), n={score.n}"
+    return accuracy, "-" if score.format_rate is None else f"{100 * score.format_rate:.1f}"
