@@ -3,6 +3,7 @@
 from training.config.data_blocks import DataBlock, Generator, Suite
 from training.config.decoding import Decoding, EvaluateBlock
 from training.config.errors import ConfigError
+from training.config.json_schema import json_schema
 from training.config.load import load_pipeline
 from training.config.pipeline import Pipeline
 from training.config.runtime import Runtime
@@ -40,5 +41,6 @@ __all__ = [
     "Stage",
     "StageBase",
     "Suite",
+    "json_schema",
     "load_pipeline",
 ]

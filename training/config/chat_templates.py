@@ -9,8 +9,9 @@ SHIPPED_DIR = Path(__file__).parent.parent / "chat_templates"
 
 def chat_template_path(value: str) -> Path | None:
     """Return the file of a chat template: an existing path, else the shipped template of that name, else None."""
-    if Path(value).is_file():
-        return Path(value)
+    own = Path(value).expanduser()
+    if own.is_file():
+        return own
     shipped = SHIPPED_DIR / f"{value}.jinja"
     return shipped if "/" not in value and shipped.is_file() else None
 

@@ -43,7 +43,9 @@ class DataBlock(Block):
     """Rows of one source: a generator, a file, a hub data set, or what an earlier `sample` stage kept."""
 
     generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")
-    path: str | None = Field(default=None, description="A json, jsonl, csv or parquet file, relative to the cwd.")
+    path: str | None = Field(
+        default=None, description="A json, jsonl, csv or parquet file, relative to the working directory."
+    )
     hub: str | None = Field(default=None, description='A hub data set, "org/name@commit-or-branch".')
     stage: str | None = Field(default=None, description="The name of an earlier stage of kind sample.")
     split: str = Field(default="train", description="hub only: the split to read.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from training.config.chat_templates import chat_template_path
 from training.config.decoding import EvaluateBlock
 from training.config.pipeline import Pipeline
 from training.config.stages import MODEL_KINDS, EvaluateStage, Stage
@@ -24,7 +25,8 @@ def expand(pipeline: Pipeline) -> Pipeline:
             previous_model = stage.name
             if pipeline.evaluate is not None:
                 stages.append(_evaluate_stage(pipeline.evaluate, stage.name))
-    return pipeline.model_copy(update={"stages": [_inherit(stage, pipeline) for stage in stages]})
+    filled = [_inherit(stage, pipeline) for stage in stages]
+    return pipeline.model_copy(update={"stages": filled, "chat_template": _template_file(pipeline.chat_template)})
 
 
 def evaluation_name(model: str) -> str:
@@ -40,4 +42,11 @@ def _evaluate_stage(block: EvaluateBlock, model: str) -> EvaluateStage:
 def _inherit(stage: Stage, pipeline: Pipeline) -> Stage:
     seed = pipeline.seed if stage.seed is None else stage.seed
     system = pipeline.system if stage.system is None else stage.system
-    return stage.model_copy(update={"seed": seed, "system": system})
+    template = _template_file(stage.chat_template)
+    return stage.model_copy(update={"seed": seed, "system": system, "chat_template": template})
+
+
+def _template_file(value: str | None) -> str | None:
+    """The path of a chat template in place of its shipped name; a rule has made sure that there is one."""
+    found = None if value is None else chat_template_path(value)
+    return value if found is None else str(found)

@@ -1,15 +1,45 @@
-"""The part of a stage that makes it the experiment it is, as plain JSON; what merely says where or how is left out."""
+"""The part of a stage that makes it the experiment it is, as plain JSON; what merely says where or how is left out.
+
+Two stages with equal blocks, seeds, parents and input contents are the same experiment. The caller adds those: names of
+stages, paths, hub revisions and seeds are not here, since their contents, commits and derived values are what counts.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from training.config.stages import StageBase
+from training.config.trainer_fields import CLASSES, fields
+
+_ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
+_NEUTRAL = {"gate", "allow_template_change", "max_error_rate"}
+_DECODING_KINDS = ("sample", "evaluate")
 
 
 def identity_block(stage: StageBase) -> dict[str, Any]:
-    """Return a stage's experiment as plain JSON: no names, paths, gates or neutral fields, no filled-in defaults."""
-    left_out = {"name", "from_", "parent", "seed", "gate", "allow_template_change", "max_error_rate"}
-    if stage.kind in ("sample", "evaluate"):
-        left_out.add("batch_size")
-    return stage.model_dump(mode="json", exclude=left_out)
+    """Return a stage's experiment as plain JSON.
+
+    Left out: the stage's name, its parent, seed and chat template file (the caller fingerprints their contents), the
+    places of its data, its gate, limits that only stop a run, batch_size of decoding, and neutral trainer fields.
+    Fields of `trainer` that the file does not set are not filled in; a whole number equals the same number as a float.
+    """
+    left_out = _ELSEWHERE | _NEUTRAL
+    if stage.kind in _DECODING_KINDS:
+        left_out = left_out | {"batch_size"}
+    block = stage.model_dump(mode="json", exclude=left_out)
+    if "trainer" in block:
+        block["trainer"] = _identity_fields(stage.kind, block["trainer"])
+    if "data" in block:
+        for place in ("path", "hub", "stage"):
+            block["data"].pop(place)
+    return block
+
+
+def _identity_fields(kind: str, trainer: dict[str, Any]) -> dict[str, Any]:
+    return {name: _canonical(kind, name, value) for name, value in trainer.items() if CLASSES.get(name) == "identity"}
+
+
+def _canonical(kind: str, name: str, value: Any) -> Any:
+    """1 and 1.0 are one value where the field is a number."""
+    admitted = fields(kind)[name].accepted_kinds
+    return float(value) if type(value) is int and "float" in admitted and "int" not in admitted else value

@@ -30,7 +30,9 @@ class Runtime(Block):
         default=None, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
     )
     keep_checkpoints: Count = Field(default=2, description="Newest checkpoints kept while a stage runs.")
-    runs_dir: str = Field(default="runs", min_length=1, description="Folder of the run folders, relative to the cwd.")
+    runs_dir: str = Field(
+        default="runs", min_length=1, description="Folder of the run folders, relative to the working directory."
+    )
     deepspeed_config: str | None = Field(
         default=None, description="A DeepSpeed JSON file passed through; needs zero_stage > 0. Null writes our own."
     )

@@ -14,7 +14,7 @@ from training.config.pipeline import Pipeline
 from training.config.stages import EvaluateStage, SampleStage, Stage
 from training.config.suggest import nearest
 
-_HUB_NAME = re.compile(r"^[\w.-]+(/[\w.-]+)?@[\w./-]+$")
+_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+@[\w./-]+$")
 
 
 def data_stages_are_earlier_samples_of_the_right_kind(pipeline: Pipeline) -> Iterator[Finding]:
@@ -71,10 +71,10 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
 def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """Data files, chat templates and the DeepSpeed file are there."""
     for at, block in data_blocks(pipeline):
-        if block.path is not None and not Path(block.path).is_file():
+        if block.path is not None and not Path(block.path).expanduser().is_file():
             yield (*at, "path"), f"there is no such file (looked in {Path.cwd()})"
     deepspeed = pipeline.runtime.deepspeed_config
-    if deepspeed is not None and not Path(deepspeed).is_file():
+    if deepspeed is not None and not Path(deepspeed).expanduser().is_file():
         yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
     templates: list[tuple[KeyPath, str | None]] = [(("chat_template",), pipeline.chat_template)]
     templates += [(("stages", index, "chat_template"), stage.chat_template) for index, stage in _stages(pipeline)]
@@ -90,7 +90,7 @@ def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:
         if block.hub is not None and not _HUB_NAME.match(block.hub):
             yield (*at, "hub"), 'must be "org/name@commit-or-branch"'
     model = pipeline.model
-    if model.startswith("bundled:") or Path(model).is_dir() or _HUB_NAME.match(model):
+    if model.startswith("bundled:") or Path(model).expanduser().is_dir() or _HUB_NAME.match(model):
         return
     yield ("model",), 'is no folder; write "bundled:NAME", "org/name@commit-or-branch" or the path of a model folder'
 
