@@ -1,0 +1,66 @@
+"""LoRA, DoRA and QLoRA through peft: the config a trainer gets, and what an adapter run leaves behind."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError
+from training.models import BASE_LINK, load_policy
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel
+
+
+def lora_config(lora: Any) -> "LoraConfig":
+    """The peft config of a stage's `lora:` block."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        use_dora=lora.dora,
+        task_type="CAUSAL_LM",
+    )
+
+
+def quantized_policy(folder: Path, attention: str | None) -> "PreTrainedModel":
+    """Load `folder` in 4-bit NormalFloat for QLoRA (arXiv 2305.14314). Needs a GPU and bitsandbytes; not run by us."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("lora.quantize: nf4 needs a CUDA GPU; remove it, and the frozen weights stay whole")
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    return AutoModelForCausalLM.from_pretrained(
+        str(folder), quantization_config=settings, local_files_only=True, **options
+    )
+
+
+def merged_model(parent: Path, lora: Any, state: dict[str, Any]) -> "PreTrainedModel":
+    """The parent's full-precision weights with the trained adapter `state` (parameter name -> tensor) folded in."""
+    from peft import get_peft_model
+
+    model = get_peft_model(load_policy(parent), lora_config(lora))
+    model.load_state_dict(state, strict=False)
+    return model.merge_and_unload()
+
+
+def save_adapter(parent: Path, lora: Any, state: dict[str, Any], folder: Path) -> None:
+    """Write the adapter and, beside it, where its base lies relative to it."""
+    from peft import get_peft_model
+
+    model = get_peft_model(load_policy(parent), lora_config(lora))
+    model.load_state_dict(state, strict=False)
+    model.save_pretrained(str(folder))
+    (folder / BASE_LINK).write_text(json.dumps({"base": os.path.relpath(parent, folder)}))

@@ -1,0 +1,59 @@
+"""Stage 00-base: the model everything starts from, with the record that says what it is.
+
+The folder's `model/` is a link to where the weights already lie (package cache, hub cache or the user's folder):
+a 70B model is not copied. Its record holds the sha256 of every file, so `posttrain lineage` notices a change.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from training.bundled import materialise
+
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+
+def locate_model(model: str, pins: dict[str, str], offline: bool) -> Path:
+    """Return the local folder of `bundled:NAME`, a path, or a hub id at its pinned commit (downloaded if allowed)."""
+    if model.startswith("bundled:"):
+        return materialise(model.removeprefix("bundled:"))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
+        return path.resolve()
+    return _hub_snapshot(model, pins, offline)
+
+
+def _hub_snapshot(model: str, pins: dict[str, str], offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    name, _, revision = model.partition("@")
+    commit = pins.get(model, revision or "main")
+    try:
+        return Path(
+            snapshot_download(name, revision=commit, allow_patterns=HUB_FILES, local_files_only=offline)
+        ).resolve()
+    except RepositoryNotFoundError as error:
+        raise UserError(f"model: {name} is neither a folder here nor a model on the hub ({error})") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        hint = "it is not in the local cache and `offline: true` forbids downloading" if offline else str(error)
+        raise UserError(f"model: {name}@{commit} cannot be loaded: {hint}") from error
+
+
+def link_model(source: Path, folder: Path) -> Path:
+    """Make `<folder>/model` point at `source`; an earlier link to the same place is kept."""
+    target = folder / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not target.is_symlink():
+        target.symlink_to(source, target_is_directory=True)
+    return target
+
+
+def describe_base(folder: Path, chat_template: str | None) -> dict[str, Any]:
+    """Template hash and special tokens of the base, for its record; fails where a chat model's needs are missing."""
+    from training.models import load_tokenizer, special_tokens, template_sha256
+
+    tokenizer = load_tokenizer(folder, chat_template)
+    return {"template_sha256": template_sha256(tokenizer), "special_tokens": special_tokens(tokenizer)}

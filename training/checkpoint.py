@@ -1,0 +1,99 @@
+"""Checkpoints that exist only once they are whole: a manifest with the sha256 of every file is written last.
+
+Hugging Face writes `checkpoint-N` and DeepSpeed its shards; `commit` then meets the other ranks, hashes, flushes and
+renames the manifest into place, and only after that removes older checkpoints. A folder without a manifest is ignored.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.identity import file_sha256
+from training.world import World, barrier
+
+MANIFEST = "manifest.json"
+
+
+def commit(checkpoint: Path, world: World, keep: int, facts: dict[str, Any]) -> None:
+    """Make `checkpoint` exist: every rank calls this when its own files are written. `facts` (ranks, ZeRO stage, ...)
+    must be equal when it is resumed. Keeps the newest `keep` checkpoints."""
+    barrier(world)
+    if world.is_main:
+        files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST)
+        for path in files:
+            _flush(path)
+        manifest = {"facts": facts, "files": {str(p.relative_to(checkpoint)): file_sha256(p) for p in files}}
+        temporary = checkpoint / (MANIFEST + ".tmp")
+        temporary.write_text(json.dumps(manifest, indent=1))
+        _flush(temporary)
+        temporary.replace(checkpoint / MANIFEST)
+        _flush(checkpoint)
+        _rotate(checkpoint.parent, keep)
+    barrier(world)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def committed(folder: Path) -> list[Path]:
+    """Checkpoints under `folder` that have a manifest, oldest first."""
+    return sorted((path.parent for path in folder.glob(f"checkpoint-*/{MANIFEST}")), key=_step)
+
+
+def _rotate(folder: Path, keep: int) -> None:
+    for old in committed(folder)[:-keep]:
+        (old / MANIFEST).unlink()
+        shutil.rmtree(old)
+
+
+def damage(checkpoint: Path) -> list[str]:
+    """Names of files that are missing or differ from the manifest; empty when the checkpoint is whole."""
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    return [
+        name
+        for name, expected in manifest["files"].items()
+        if not (checkpoint / name).is_file() or file_sha256(checkpoint / name) != expected
+    ]
+
+
+def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | None:
+    """The newest checkpoint that verifies, or None; damaged and unfinished ones are set aside by rank 0, by name.
+
+    A whole checkpoint whose `facts` differ (another number of ranks, another ZeRO stage) is a UserError: resuming it
+    would train something else in silence.
+    """
+    from data.errors import UserError
+
+    if world.is_main:
+        for path in sorted(folder.glob("checkpoint-*")):
+            if not (path / MANIFEST).is_file() and not path.name.endswith(".damaged"):
+                shutil.rmtree(path)
+        for path in reversed(committed(folder)):
+            names = damage(path)
+            if not names:
+                break
+            print(f"checkpoint {path.name} is damaged ({', '.join(names[:3])}); set aside, using the one before")
+            path.rename(path.with_name(path.name + ".damaged"))
+    barrier(world)
+    whole = [path for path in committed(folder) if not path.name.endswith(".damaged")]
+    if not whole:
+        return None
+    found = json.loads((whole[-1] / MANIFEST).read_text())["facts"]
+    if found != facts:
+        differing = [f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]]
+        raise UserError(
+            f"{whole[-1]} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "
+            "checkpoints/ folder to start the stage again"
+        )
+    return whole[-1]

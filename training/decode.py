@@ -1,0 +1,83 @@
+"""Decoding of many prompts over all ranks, with progress: what `sample` and `evaluate` share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from training.context import StageContext
+from training.models import eos_ids, load_policy, load_tokenizer
+from training.progress import Progress
+from training.rollout import Sampling, generate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class Decoder:
+    """A loaded model with its tokenizer; `draw` decodes message lists into texts."""
+
+    context: StageContext
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    batch_size: int
+
+    def draw(self, prompts: list[list[dict[str, str]]], draws: int, sampling: Sampling, seed: int) -> list["Drawn"]:
+        """Return len(prompts) x draws completions, prompt-major, decoded by this rank alone."""
+        encoded = self.tokenizer.apply_chat_template(
+            prompts, add_generation_prompt=True, tokenize=True, return_dict=True
+        )["input_ids"]
+        world = self.context.world
+        progress = Progress(self.context.planned.name, shown=world.is_main, unit="completions")
+        progress.start(0, len(prompts) * draws * world.size)
+
+        def on_rows_done(rows: int) -> None:
+            progress.advance(rows * world.size)
+            self.context.state.update(phase="generate", step=progress.done, max_steps=progress.total)
+
+        eos = eos_ids(self.model, self.tokenizer)
+        with self.context.ledger.timing("generate"):
+            ids = generate(self.model, encoded, draws, sampling, eos, seed, self.batch_size, on_rows_done)
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [
+            Drawn(text, len(tokens), tokens[-1] not in eos) for text, tokens in zip(texts, ids, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One completion: its text, its length in tokens (the end token included) and whether it hit the limit."""
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+def open_decoder(context: StageContext, dtype: str, batch_size: int) -> Decoder:
+    """Load the parent's model for decoding on this rank's device."""
+    import torch
+
+    tokenizer = load_tokenizer(context.parent_model, context.chat_template)
+    model = load_policy(context.parent_model, dtype).eval()
+    if torch.cuda.is_available():
+        model = model.to(f"cuda:{context.world.local_rank}")  # type: ignore[arg-type]
+    context.state.update(force=True, phase="generate")
+    return Decoder(context, model, tokenizer, batch_size)
+
+
+def messages(prompt: str, system: str | None) -> list[dict[str, str]]:
+    """A question as a chat, the system message first when there is one."""
+    head = [] if system is None else [{"role": "system", "content": system}]
+    return [*head, {"role": "user", "content": prompt}]
+
+
+def mine(items: list[Any], rank: int, size: int) -> list[Any]:
+    """The share of this rank: every size-th item."""
+    return items[rank::size]
+
+
+def interleave(shares: list[list[Any]]) -> list[Any]:
+    """Undo `mine`: the items of all ranks in their first order."""
+    merged: list[Any] = [None] * sum(len(share) for share in shares)
+    for rank, share in enumerate(shares):
+        merged[rank :: len(shares)] = share
+    return merged

@@ -1,0 +1,39 @@
+"""Stage kind `dpo`: direct preference optimisation with trl.DPOTrainer on prompt/chosen/rejected message rows.
+
+The reference is the parent model: a second copy for full fine-tuning, the model without its adapter under LoRA.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from trl import DPOTrainer
+
+from training.context import StageContext
+from training.models import load_policy
+from training.resumable import CommitsCheckpoints, EpochSampler
+
+
+class DpoTrainer(CommitsCheckpoints, DPOTrainer):
+    """DPOTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
+
+    optimizer_batch: int
+    epoch_sampler: EpochSampler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        rows = len(self.train_dataset if train_dataset is None else train_dataset)
+        self.epoch_sampler = EpochSampler(rows, self.optimizer_batch, self.args.seed)
+        return self.epoch_sampler
+
+
+PAIR_COLUMNS = ("prompt", "chosen", "rejected")
+
+
+def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> DpoTrainer:
+    """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
+    pairs = [{column: row[column] for column in PAIR_COLUMNS} for row in rows]
+    reference = None
+    if common["peft_config"] is None and not common["args"].precompute_ref_log_probs:
+        reference = load_policy(context.training_parent, attention=context.stage.attention)
+    trainer = DpoTrainer(train_dataset=Dataset.from_list(pairs), ref_model=reference, **common)
+    trainer.optimizer_batch = context.stage.batch_size
+    return trainer

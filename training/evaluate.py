@@ -1,0 +1,161 @@
+"""Stage kind `evaluate`: one model measured on held-out suites, greedily and, if asked, over k sampled draws.
+
+Accuracy is judged by the one lenient extractor for every model, so that learning a format does not look like learning a
+skill; the format rate is reported apart. items.jsonl keeps every answer: comparisons between models pair on its items.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from data.sources import load_rows
+from data.suites import suite_items
+from training.context import StageContext, StageResult
+from training.decode import Decoder, interleave, messages, mine, open_decoder
+from training.identity import derived_seed
+from training.models import special_tokens, template_sha256
+from training.plan import data_seed
+from training.rewards import REWARDS
+from training.rollout import Sampling
+from training.sample import write_lines
+from training.statistics import maj_at_k, pass_at_k, wilson_interval
+from training.world import gather
+
+
+def run(context: StageContext) -> StageResult:
+    """Decode every suite's items, score them, leave items.jsonl and the rates with their 95 % intervals."""
+    stage, world = context.stage, context.world
+    items, replaced = suites_items(context)
+    decoder = open_decoder(context, stage.dtype, stage.batch_size)
+    context.say(f"{len(items)} items in {len(stage.suites)} suite(s), greedy" + (f" and {stage.draws} draws" * bool(stage.draws)))
+    own = mine(items, world.rank, world.size)
+    rows = interleave(gather(world, measure(context, decoder, own)))
+    if world.is_main:
+        write_lines(context.folder / "items.jsonl", rows)
+    metrics = {
+        suite: {**suite_metrics([row for row in rows if row["suite"] == suite], stage), "replaced": replaced[suite]}
+        for suite in stage.suites
+    }
+    for suite, found in metrics.items():
+        low, high = found["ci95"]
+        context.say(
+            f"{suite}: accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, n={found['n']}), "
+            f"format {found['format_rate']:.3f}"
+        )
+    facts = {
+        "template_sha256": template_sha256(decoder.tokenizer),
+        "special_tokens": special_tokens(decoder.tokenizer),
+    }
+    used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
+    return StageResult(metrics, None, used, facts, ["items.jsonl"])
+
+
+def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """All items of all suites, those equal to a training prompt replaced; with the number replaced by suite."""
+    pipeline = context.pipeline
+    trained: set[str] | None = None
+    items: list[dict[str, Any]] = []
+    replaced = {}
+    for name in context.stage.suites:
+        suite = pipeline.suites[name]
+        if suite.exclude_training_prompts and trained is None:
+            trained = training_prompts(context)
+        excluded = trained if suite.exclude_training_prompts and trained is not None else set()
+        found, count = suite_items(name, suite, data_seed(pipeline, name), excluded)
+        items += [{**item, "suite": name} for item in found]
+        replaced[name] = count
+        if count:
+            context.say(f"{name}: {count} items equal a training prompt and were replaced by the next seeds'")
+    return items, replaced
+
+
+def training_prompts(context: StageContext) -> set[str]:
+    """The text of every prompt any stage of this pipeline trains on or samples from."""
+    from data.formats import prompt_texts
+
+    texts: set[str] = set()
+    for stage in context.pipeline.stages:
+        block = getattr(stage, "data", None)
+        if block is not None and block.stage is None:
+            rows = load_rows(block, data_seed(context.pipeline, stage.name), context.folder_of).rows
+            texts |= prompt_texts(rows)
+    return texts
+
+
+def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """This rank's items with completion, correctness and format, greedy and drawn."""
+    stage = context.stage
+    prompts = [messages(item["prompt"], context.system) for item in items]
+    greedy = decoder.draw(prompts, 1, Sampling(stage.max_completion_length, 0.0), seed=0)
+    sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)
+    seed = derived_seed(context.seed, f"draws:{context.world.rank}")
+    drawn = decoder.draw(prompts, stage.draws, sampling, seed) if stage.draws else []
+    with context.ledger.timing("reward"):
+        correct = judge("answer", [draw.text for draw in greedy], items)
+        formatted = judge("format", [draw.text for draw in greedy], items)
+        repeated = [item for item in items for _ in range(stage.draws)]
+        draws_correct = judge("answer", [draw.text for draw in drawn], repeated)
+    rows = []
+    for place, (item, answer) in enumerate(zip(items, greedy, strict=True)):
+        span = range(place * stage.draws, (place + 1) * stage.draws)
+        rows.append(
+            {
+                "suite": item["suite"],
+                "item": item["item"],
+                "family": item.get("family"),
+                "prompt": item["prompt"],
+                "answer": item["answer"],
+                "completion": answer.text,
+                "correct": correct[place],
+                "format": formatted[place],
+                "tokens": answer.tokens,
+                "truncated": answer.truncated,
+                "draws": [{"completion": drawn[i].text, "correct": draws_correct[i]} for i in span],
+            }
+        )
+    return rows
+
+
+def judge(reward: str, completions: list[str], items: list[dict[str, Any]]) -> list[int]:
+    """1 where the shipped reward gives full marks, else 0; an exception in it is a bug and travels."""
+    columns: dict[str, list[Any]] = {name: [item.get(name) for item in items] for name in ("answer", "family")}
+    scores = REWARDS[reward].function(completions, [item["prompt"] for item in items], **columns)
+    return [int(score == 1.0) for score in scores]
+
+
+def suite_metrics(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
+    """Rates of one suite with Wilson intervals, by family as well, and the sampled measures."""
+    n = len(rows)
+    right, formatted = sum(row["correct"] for row in rows), sum(row["format"] for row in rows)
+    families: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        families[row["family"] or "all"].append(row["correct"])
+    metrics: dict[str, Any] = {
+        "accuracy": right / n,
+        "ci95": list(wilson_interval(right, n)),
+        "n": n,
+        "format_rate": formatted / n,
+        "format_ci95": list(wilson_interval(formatted, n)),
+        "mean_tokens": sum(row["tokens"] for row in rows) / n,
+        "truncated": sum(row["truncated"] for row in rows) / n,
+        "families": {name: {"accuracy": sum(c) / len(c), "n": len(c)} for name, c in sorted(families.items())},
+    }
+    if stage.draws:
+        metrics["sampled"] = sampled_metrics(rows, stage)
+    return metrics
+
+
+def sampled_metrics(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
+    """pass@k by the unbiased estimator (Chen 2021, eq. 1) and maj@k over the draws, averaged over items."""
+    from training.rewards.answer import extract
+
+    measures: dict[str, Any] = {"draws": stage.draws, "temperature": stage.temperature, "top_p": stage.top_p}
+    for k in sorted({1, *stage.k}):
+        passes = [pass_at_k(stage.draws, sum(d["correct"] for d in row["draws"]), k) for row in rows]
+        measures[f"pass@{k}"] = sum(passes) / len(rows)
+        if k > 1:
+            votes = [
+                maj_at_k([(extract(d["completion"], row["answer"]), d["correct"]) for d in row["draws"]], k)
+                for row in rows
+            ]
+            measures[f"maj@{k}"] = sum(votes) / len(rows)
+    return measures

@@ -1,0 +1,103 @@
+"""Per-token log-probabilities of the trained positions only, for devices where TRL's fused head scores every position.
+
+Replaces the forward that `trl.trainer.utils.add_fused_lm_head` (TRL 1.16) installs. TRL compacts the batch to its
+trained positions on Triton devices alone; on a CPU it projects prompt and padding through the vocabulary as well, which
+is half of a step. The interface and the numbers stay TRL's (tests/test_head.py compares them).
+
+Legend: B rows, T tokens, N trained positions, H hidden size, V vocabulary.
+"""
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+from trl.trainer.utils import FusedCausalLMOutput
+
+TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits are 100 MB
+SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
+
+
+def can_score_trained_positions(model: torch.nn.Module) -> bool:
+    """Whether this head gives TRL's result: a CPU model whose logits are a plain projection of the hidden states."""
+    config = model.config.get_text_config()
+    plain = all(getattr(config, name, None) in (None, 1.0) for name in SCALED_HEADS)
+    return plain and next(model.parameters()).device.type == "cpu"
+
+
+def score_trained_positions(
+    model: torch.nn.Module, temperature: float = 1.0, outputs: tuple[str, ...] = ("log_probs",)
+) -> None:
+    """Patch `model.forward(..., labels=, fused_lm_head=True)` to return a `FusedCausalLMOutput`, as TRL's head does.
+
+    `outputs` names the fields wanted among log_probs, entropy and is_top1, each of shape [B, T-1] and 0 where the
+    label is -100. Entropy carries no gradient: callers with an entropy bonus must keep TRL's head.
+    """
+    plain_forward: Callable[..., Any] = type(model).forward
+
+    @functools.wraps(plain_forward)  # `generate` validates its arguments against this signature
+    def forward(self: Any, *args: Any, fused_lm_head: bool = False, **kwargs: Any) -> Any:
+        if not fused_lm_head:
+            return plain_forward(self, *args, **kwargs)
+        labels_BT = kwargs.pop("labels")[:, 1:]
+        kwargs.pop("num_items_in_batch", None)
+        kwargs["use_cache"] = False
+        backbone = self.base_model(*args, **kwargs)
+        mask_BT = labels_BT != -100
+        head = self.get_output_embeddings()
+        fields = _score_tiles(
+            backbone.last_hidden_state[:, :-1][mask_BT], head.weight, head.bias, labels_BT[mask_BT], temperature, outputs
+        )
+        dense = {
+            name: value_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT, value_N) for name, value_N in fields.items()
+        }
+        loss = -dense["log_probs"].sum() / mask_BT.sum().clamp(min=1)
+        return FusedCausalLMOutput(loss=loss, label_mask=mask_BT, **dense)
+
+    model.forward = types.MethodType(forward, model)
+
+
+def _score_tiles(
+    hidden_NH: torch.Tensor,
+    weight_VH: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    labels_N: torch.Tensor,
+    temperature: float,
+    outputs: tuple[str, ...],
+) -> dict[str, torch.Tensor]:
+    """Score N positions in tiles; with more than one tile the logits are recomputed in the backward pass."""
+    tiles = []
+    pairs = list(zip(hidden_NH.split(TILE_POSITIONS), labels_N.split(TILE_POSITIONS), strict=True))
+    for hidden, labels in pairs:
+        arguments = (hidden, weight_VH, bias_V, labels, temperature, outputs)
+        if len(pairs) > 1 and torch.is_grad_enabled():
+            tiles.append(checkpoint(_score_tile, *arguments, use_reentrant=False))
+        else:
+            tiles.append(_score_tile(*arguments))
+    return {name: torch.cat([tile[name] for tile in tiles]) for name in tiles[0]}
+
+
+def _score_tile(
+    hidden_NH: torch.Tensor,
+    weight_VH: torch.Tensor,
+    bias_V: torch.Tensor | None,
+    labels_N: torch.Tensor,
+    temperature: float,
+    outputs: tuple[str, ...],
+) -> dict[str, torch.Tensor]:
+    logits_NV = functional.linear(hidden_NH, weight_VH, bias_V).float()
+    if temperature != 1.0:
+        logits_NV = logits_NV / temperature
+    log_normaliser_N = logits_NV.logsumexp(-1)
+    label_logit_N = logits_NV.gather(-1, labels_N[:, None])[:, 0]
+    fields = {"log_probs": label_logit_N - log_normaliser_N}
+    with torch.no_grad():
+        if "entropy" in outputs:
+            probabilities_NV = (logits_NV - log_normaliser_N[:, None]).exp_()
+            fields["entropy"] = log_normaliser_N - (probabilities_NV * logits_NV).sum(-1)
+        if "is_top1" in outputs:
+            fields["is_top1"] = (logits_NV.argmax(-1) == labels_N).float()
+    return fields

@@ -1,0 +1,116 @@
+"""Where the seconds went: exclusive wall time of the main thread by phase, one schema for every trainer.
+
+A phase entered inside another pauses the outer one, so phases never overlap and, with `unaccounted`, sum to `step`.
+A step runs from one optimizer step's end to the next, so logging and saving fall into the step that follows them.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PHASES = (
+    "data",
+    "generate",
+    "reward",
+    "old_logprobs",
+    "ref_logprobs",
+    "forward_backward",
+    "optimizer",
+    "weight_sync",
+    "checkpoint",
+    "evaluate",
+    "log",
+)
+
+
+class Ledger:
+    """Accounts for one rank's time. `clock` is injected by tests; the default is monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self._clock = clock
+        self._stack: list[str] = []
+        self._since = clock()
+        self._step_started = self._since
+        self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
+
+    @property
+    def phase(self) -> str | None:
+        """The phase under way, for heartbeats."""
+        return self._stack[-1] if self._stack else None
+
+    @contextmanager
+    def timing(self, phase: str) -> Iterator[None]:
+        """Charge the time inside the block to `phase`, less what inner phases take."""
+        if phase not in PHASES:
+            raise KeyError(f"{phase} is not a phase of the ledger: {', '.join(PHASES)}")
+        self._charge()
+        self._stack.append(phase)
+        try:
+            yield
+        finally:
+            self._charge()
+            self._stack.pop()
+
+    def _charge(self) -> None:
+        now = self._clock()
+        if self._stack:
+            self._step[self._stack[-1]] += now - self._since
+        self._since = now
+
+    def begin(self) -> None:
+        """Start the first step here: what came before (loading, tokenising) is not a step's time."""
+        self._since = self._step_started = self._clock()
+        self._step = dict.fromkeys(PHASES, 0.0)
+
+    def end_step(self) -> dict[str, float]:
+        """Close the step and return seconds by phase, with `step` and `unaccounted`."""
+        self._charge()
+        step_s = self._since - self._step_started
+        closed = {**self._step, "step": step_s, "unaccounted": step_s - sum(self._step.values())}
+        for name, seconds in closed.items():
+            self.totals[name] += seconds
+        self._step_started = self._since
+        self._step = dict.fromkeys(PHASES, 0.0)
+        return closed
+
+    def wrap(self, owner: Any, method: str, phase: str) -> None:
+        """Charge every call of `owner.method` to `phase`, on this instance only."""
+        original = getattr(owner, method)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.timing(phase):
+                return original(*args, **kwargs)
+
+        setattr(owner, method, timed)
+
+
+TRAINER_METHODS = {
+    "get_batch_samples": "data",
+    "training_step": "forward_backward",
+    "_clip_grad_norm": "optimizer",
+    "_generate": "generate",
+    "_calculate_rewards": "reward",
+    "_save_checkpoint": "checkpoint",
+    "evaluate": "evaluate",
+    "log": "log",
+}
+
+
+def time_trainer(ledger: Ledger, trainer: Any) -> None:
+    """Charge the phases of a TRL trainer by wrapping its own methods on the instance; call once, before `train`."""
+    for method, phase in TRAINER_METHODS.items():
+        if hasattr(trainer, method):
+            ledger.wrap(trainer, method, phase)
+    if getattr(trainer, "ref_model", None) is not None:
+        ledger.wrap(trainer.ref_model, "forward", "ref_logprobs")
+
+
+def time_optimizer(ledger: Ledger, trainer: Any) -> None:
+    """Charge the optimizer's step; under DeepSpeed the engine steps inside `backward`, so the engine is wrapped."""
+    engine = getattr(trainer, "deepspeed", None)
+    if engine is not None:
+        ledger.wrap(engine, "step", "optimizer")
+    else:
+        ledger.wrap(trainer.optimizer, "step", "optimizer")

@@ -1,0 +1,146 @@
+"""The trainer callback that turns steps into metrics.jsonl, a progress line, a heartbeat and the tracker's points.
+
+One line per optimizer step, flat: what the TRL trainer logs under its own names, the ledger under `timing_s/*` (mean
+over ranks; `timing_s_max/*` when there are several), `perf/*`, and the slowest rank.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.ledger import Ledger, time_optimizer
+from training.progress import Progress
+from training.rank_state import RankState
+from training.world import World, gather, peak_memory_gb
+
+SHOWN = ("loss", "reward", "rewards/margins")
+
+
+class MetricsCallback(TrainerCallback):
+    """Collects one record per optimizer step on every rank; rank 0 writes it."""
+
+    def __init__(self, world: World, folder: Path, ledger: Ledger, state: RankState, progress: Progress, tracker: Any):
+        self.world, self.ledger, self.rank_state, self.progress, self.tracker = world, ledger, state, progress, tracker
+        self.path = folder / "metrics.jsonl"
+        self.trainer: Any = None
+        self.flops_per_token = 0.0
+        self.peak_flops = 0.0
+        self._pending: dict[str, Any] = {}
+        self._tokens = 0
+        self._rows = 0
+
+    def count(self, tokens: int, rows: int) -> None:
+        """Add a micro-batch's unpadded tokens and rows to the step under way."""
+        self._tokens += tokens
+        self._rows += rows
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the ledger once the optimizer exists; on resume, cut metrics back to the checkpoint's step."""
+        time_optimizer(self.ledger, self.trainer)
+        if self.world.is_main:
+            cut_back(self.path, state.global_step)
+        self.ledger.begin()
+        self.progress.start(state.global_step, state.max_steps)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Close the step's account over all ranks."""
+        self._write()
+        mine = {"timing": self.ledger.end_step(), "tokens": self._tokens, "rows": self._rows, "gb": peak_memory_gb()}
+        self._tokens = self._rows = 0
+        self._pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
+
+    def _combine(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
+        size = len(ranks)
+        timings = [rank["timing"] for rank in ranks]
+        record: dict[str, Any] = {f"timing_s/{name}": sum(t[name] for t in timings) / size for name in timings[0]}
+        if size > 1:
+            record |= {f"timing_s_min/{name}": min(t[name] for t in timings) for name in timings[0]}
+            record |= {f"timing_s_max/{name}": max(t[name] for t in timings) for name in timings[0]}
+            busy = [t["step"] - t["unaccounted"] - t["optimizer"] for t in timings]
+            record["rank/slowest"] = busy.index(max(busy))
+        step_s = record["timing_s/step"]
+        tokens, rows = sum(r["tokens"] for r in ranks), sum(r["rows"] for r in ranks)
+        record["perf/tokens_per_s"] = tokens / step_s
+        record["perf/samples_per_s"] = rows / step_s
+        record["perf/peak_memory_gb"] = sum(r["gb"] for r in ranks)
+        if self.peak_flops:
+            record["perf/mfu"] = self.flops_per_token * tokens / step_s / (self.peak_flops * size)
+        return record
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Join what the trainer logs to the step it belongs to."""
+        logs = {key: value for key, value in (logs or {}).items() if key != "epoch" or "train_runtime" not in logs}
+        if "train_runtime" in logs or not self._pending:
+            return
+        self._pending |= {_metric_name(name): value for name, value in logs.items()}
+        shown = {name: self._pending[name] for name in SHOWN if self._pending.get(name) is not None}
+        self.rank_state.update(
+            phase="train", step=state.global_step, max_steps=state.max_steps, metrics=shown, eta_s=self.progress.eta_s
+        )
+        self.progress.step(state.global_step, shown, self._pending["perf/tokens_per_s"])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the last step."""
+        self._write()
+
+    def _write(self) -> None:
+        if self._pending and self.world.is_main:
+            with self.path.open("a") as sink:
+                sink.write(json.dumps(self._pending) + "\n")
+            step = self._pending["step"]
+            self.tracker.log({k: v for k, v in self._pending.items() if k not in ("step", "time")}, step)
+        self._pending = {}
+
+
+def _metric_name(name: str) -> str:
+    """TRL's names, with the two spellings that would clash with DESIGN's made ours."""
+    if name.startswith("rewards/") and name.endswith("/mean"):
+        return "reward/" + name.removeprefix("rewards/").removesuffix("/mean")
+    return name
+
+
+def cut_back(path: Path, step: int) -> None:
+    """Drop the lines of a JSON-lines file that belong to steps after `step`, and a last line cut short by a crash."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept))
+    temporary.replace(path)
+
+
+def measured_peak_flops(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of a 1024-cube matrix product on this rank, the denominator of `perf/mfu`; takes about 0.2 s on a CPU."""
+    left, right = (torch.randn(1024, 1024, device=device, dtype=dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.matmul(left, right)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2 * 1024**3 / (time.perf_counter() - start))
+    return best

@@ -1,0 +1,105 @@
+"""Load and save policies: base models, full artifacts and adapters all come back as one plain causal language model.
+
+Weights load as float32 masters whatever dtype they were stored in (transformers 5 would keep the stored one), and a
+folder's template and special tokens have a hash, because a chat template that drifts between stages costs a run.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BASE_LINK = "base_model.json"  # in an adapter's folder: where the weights it belongs to lie, relative to it
+
+
+def load_policy(folder: Path, dtype: str = "float32", attention: str | None = None) -> "PreTrainedModel":
+    """Load the model in `folder`; an adapter is merged into its base, so that every stage trains a plain model."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    if (folder / "adapter_config.json").is_file():
+        from peft import PeftModel
+
+        base = load_policy(adapter_base(folder), dtype, attention)
+        return PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True}
+    if attention is not None:
+        options["attn_implementation"] = attention
+    return AutoModelForCausalLM.from_pretrained(str(folder), **options)
+
+
+def adapter_base(folder: Path) -> Path:
+    """Return the folder of the weights an adapter belongs to."""
+    link = json.loads((folder / BASE_LINK).read_text())
+    return (folder / link["base"]).resolve()
+
+
+def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer; `chat_template` is a Jinja file that replaces the folder's own. No template is a UserError."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    if chat_template is not None:
+        path = Path(chat_template)
+        if not path.is_file():
+            raise UserError(f"chat_template: {chat_template} is not a file; give the path of a Jinja template")
+        tokenizer.chat_template = path.read_text()
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"the model's tokenizer in {folder} has no chat template; set `chat_template:` to a Jinja template file"
+        )
+    if tokenizer.eos_token is None:
+        raise UserError(f"the model's tokenizer in {folder} has no EOS token, so it could never learn to stop")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def template_sha256(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Hash of the chat template's text."""
+    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+
+
+def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, str | None]:
+    """The tokens whose change between stages breaks a model: begin, end and padding."""
+    return {"bos": tokenizer.bos_token, "eos": tokenizer.eos_token, "pad": tokenizer.pad_token}
+
+
+def eos_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """Every token that ends a completion: the tokenizer's EOS and those of the generation config, as TRL has it."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    listed = configured if isinstance(configured, list) else [configured]
+    return {int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None}
+
+
+def check_unchanged_template(parent: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", allowed: bool) -> None:
+    """Refuse a stage whose template or special tokens differ from its parent's record, unless the config says so."""
+    if allowed:
+        return
+    found = {"template_sha256": template_sha256(tokenizer), "special_tokens": special_tokens(tokenizer)}
+    for key, value in found.items():
+        if key in parent and parent[key] != value:
+            raise UserError(
+                f"the stage's {key} is {value}, its parent {parent['stage']} had {parent[key]}: a model that meets "
+                "another template than it learned loses what it learned; set `allow_template_change: true` if meant"
+            )
+
+
+def save_policy(
+    model: "PreTrainedModel", state: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", folder: Path, dtype: str
+) -> None:
+    """Write `state` (float32 masters by parameter name) in `dtype` with config and tokenizer."""
+    import torch
+
+    wanted = getattr(torch, dtype)
+    cast = {name: value.to(wanted) if value.is_floating_point() else value for name, value in state.items()}
+    model.config.dtype = wanted
+    model.save_pretrained(str(folder), state_dict=cast)
+    tokenizer.save_pretrained(str(folder))

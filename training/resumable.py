@@ -1,0 +1,77 @@
+"""What makes TRL's trainers resume exactly: samplers whose order follows from (seed, epoch), and committed checkpoints.
+
+The trainers in `training.sft`, `training.dpo` and `training.grpo_trainer` call these from their two small overrides.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.utils import RepeatSampler
+
+
+class EpochSampler(Sampler[int]):
+    """A shuffle that depends on seed and epoch alone and yields only whole optimizer batches.
+
+    So the same rows meet in each step whatever the number of ranks, and a resumed epoch has its own order. The rows
+    that do not fill a batch at an epoch's end are others in the next epoch.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int):
+        self.rows, self.batch_size, self.seed, self.epoch = rows, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size * self.batch_size
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        self.epoch += 1
+        yield from order[: len(self)].tolist()
+
+
+class EpochRepeatSampler(RepeatSampler):
+    """TRL's RepeatSampler with each epoch's order from (seed, epoch); in the first epoch it is TRL's own order.
+
+    TRL 1.16 keeps one generator over all epochs, so a resumed second epoch replays the first one's order.
+    """
+
+    epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + self.epoch)
+        self.epoch += 1
+        return super().__iter__()
+
+
+class CommitsCheckpoints:
+    """Mixin over a TRL trainer: `_save_checkpoint` (transformers 5.23, TRL 1.16) becomes a checkpoint once committed."""
+
+    commit_checkpoint: Callable[[Path], None]
+
+    def restore(self, checkpoint: Path) -> None:
+        """Put back what the trainer alone knows; nothing unless a subclass says so."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        self.commit_checkpoint(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
+
+
+class ResumeState(TrainerCallback):
+    """Puts the sampler on the epoch a checkpoint was taken in, and GRPO's rollout state back in its place."""
+
+    def __init__(self, trainer: Any, checkpoint: Path | None):
+        self.trainer, self.checkpoint = trainer, checkpoint
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called after the trainer has read the checkpoint's step and before the first batch is drawn."""
+        batches = len(kwargs["train_dataloader"])
+        steps_per_epoch = max(-(-batches // args.gradient_accumulation_steps), 1)
+        self.trainer.epoch_sampler.epoch = state.global_step // steps_per_epoch
+        if self.checkpoint is not None:
+            self.trainer.restore(self.checkpoint)

@@ -1,0 +1,171 @@
+"""Draw completions from a causal language model: the prompt is prefilled once per group, finished rows leave the batch.
+
+One function serves GRPO rollouts, the `sample` stage and evaluation. It knows no trainer, no rewards and no text. A row's
+random numbers depend on the seed, the prompt's place and the draw alone, never on which rows share its batch.
+
+Legend: P prompts, G draws a prompt, R = P x G rows, T tokens, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+COMPACT_WHEN_FINISHED = 1 / 8  # share of finished rows at which the cache is rebuilt without them
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn: `temperature` 0 takes the most likely one; `top_p` keeps the smallest nucleus of that mass."""
+
+    max_completion_length: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the same prompt always gives the same completion."""
+        return self.temperature == 0.0
+
+
+def generate(
+    model: PreTrainedModel,
+    prompt_ids: list[list[int]],
+    draws: int,
+    sampling: Sampling,
+    eos_ids: set[int],
+    seed: int,
+    batch_size: int = 64,
+    on_rows_done: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """Return P x `draws` completions, prompt-major, each ending in an EOS token unless it was cut at the length limit.
+
+    `batch_size` bounds the rows decoded together. `on_rows_done` hears the number of rows finished, for progress.
+    """
+    uniforms_RT = _uniforms(len(prompt_ids) * draws, sampling, seed)
+    prompts_per_batch = max(1, batch_size // draws)
+    by_length = sorted(range(len(prompt_ids)), key=lambda index: len(prompt_ids[index]))
+    completions: list[list[int]] = [[] for _ in range(len(prompt_ids) * draws)]
+    with _inference(model):
+        for start in range(0, len(by_length), prompts_per_batch):
+            chosen = by_length[start : start + prompts_per_batch]
+            rows = [index * draws + draw for index in chosen for draw in range(draws)]
+            uniforms = None if uniforms_RT is None else uniforms_RT[rows]
+            decoded = _decode(model, [prompt_ids[index] for index in chosen], draws, sampling, eos_ids, uniforms)
+            for row, tokens in zip(rows, decoded, strict=True):
+                completions[row] = tokens
+            if on_rows_done is not None:
+                on_rows_done(len(rows))
+    return completions
+
+
+@contextmanager
+def _inference(model: PreTrainedModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _uniforms(rows: int, sampling: Sampling, seed: int) -> torch.Tensor | None:
+    if sampling.greedy:
+        return None
+    return torch.rand((rows, sampling.max_completion_length), generator=torch.Generator().manual_seed(seed))
+
+
+def _decode(
+    model: PreTrainedModel,
+    prompts: list[list[int]],
+    draws: int,
+    sampling: Sampling,
+    eos_ids: set[int],
+    uniforms_RT: torch.Tensor | None,
+) -> list[list[int]]:
+    device = next(model.parameters()).device
+    cache, logits_RV, mask_RT = _prefill(model, prompts, draws, device)
+    completions: list[list[int]] = [[] for _ in range(len(prompts) * draws)]
+    active = list(range(len(completions)))  # batch place -> row; finished rows stay until the next compaction
+    finished: set[int] = set()
+    eos = torch.tensor(sorted(eos_ids))
+    for position in range(sampling.max_completion_length):
+        uniforms_R = None if uniforms_RT is None else uniforms_RT[active, position].to(device)
+        tokens_R = draw_tokens(logits_RV, sampling, uniforms_R)
+        tokens = tokens_R.cpu()
+        ended = torch.isin(tokens, eos)
+        for place, (row, token) in enumerate(zip(active, tokens.tolist(), strict=True)):
+            if row not in finished:
+                completions[row].append(token)
+                if ended[place]:
+                    finished.add(row)
+        if all(row in finished for row in active) or position == sampling.max_completion_length - 1:
+            break
+        active, tokens_R, mask_RT = _compact(cache, active, finished, tokens_R, mask_RT)
+        mask_RT = torch.cat([mask_RT, mask_RT.new_ones((len(active), 1))], dim=1)
+        output = model(
+            input_ids=tokens_R[:, None],
+            attention_mask=mask_RT,
+            position_ids=mask_RT.sum(1, keepdim=True) - 1,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits_RV = output.logits[:, -1]
+    return completions
+
+
+def _prefill(
+    model: PreTrainedModel, prompts: list[list[int]], draws: int, device: torch.device
+) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
+    """Run each prompt once and repeat its cache for every draw; the padding is on the left and masked."""
+    longest = max(len(ids) for ids in prompts)
+    ids_PT = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask_PT = torch.zeros((len(prompts), longest), dtype=torch.long)
+    for place, ids in enumerate(prompts):
+        ids_PT[place, longest - len(ids) :] = torch.tensor(ids)
+        mask_PT[place, longest - len(ids) :] = 1
+    mask_PT = mask_PT.to(device)
+    cache = DynamicCache(config=model.config)
+    output = model(
+        input_ids=ids_PT.to(device),
+        attention_mask=mask_PT,
+        position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    cache.batch_repeat_interleave(draws)
+    return cache, output.logits[:, -1].repeat_interleave(draws, 0), mask_PT.repeat_interleave(draws, 0)
+
+
+def _compact(
+    cache: DynamicCache, active: list[int], finished: set[int], tokens_R: torch.Tensor, mask_RT: torch.Tensor
+) -> tuple[list[int], torch.Tensor, torch.Tensor]:
+    keep = [place for place, row in enumerate(active) if row not in finished]
+    if len(active) - len(keep) < max(1.0, COMPACT_WHEN_FINISHED * len(active)):
+        return active, tokens_R, mask_RT
+    places = torch.tensor(keep, device=tokens_R.device)
+    cache.batch_select_indices(places)
+    return [active[place] for place in keep], tokens_R[places], mask_RT[places]
+
+
+def draw_tokens(logits_RV: torch.Tensor, sampling: Sampling, uniforms_R: torch.Tensor | None) -> torch.Tensor:
+    """Draw one token a row by inverse CDF from one uniform number each (shape [R] in [0, 1)); greedy needs none."""
+    if sampling.greedy or uniforms_R is None:
+        return logits_RV.argmax(-1)
+    probabilities_RV = torch.softmax(logits_RV.float() / sampling.temperature, dim=-1)
+    if sampling.top_p < 1.0:
+        probabilities_RV = _nucleus(probabilities_RV, sampling.top_p)
+    cumulative_RV = probabilities_RV.cumsum(-1)
+    thresholds_R = uniforms_R * cumulative_RV[:, -1]
+    return torch.searchsorted(cumulative_RV, thresholds_R[:, None], right=True)[:, 0].clamp(max=logits_RV.size(-1) - 1)
+
+
+def _nucleus(probabilities_RV: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Zero every token outside the smallest set whose mass reaches `top_p` (Holtzman 2020); the top token stays."""
+    sorted_RV, order_RV = probabilities_RV.sort(descending=True)
+    outside_RV = sorted_RV.cumsum(-1) - sorted_RV >= top_p
+    return probabilities_RV.masked_fill(outside_RV.gather(-1, order_RV.argsort(-1)), 0.0)

@@ -1,0 +1,219 @@
+"""One rank of one stage: `python -m training.run_stage CONFIG --stage NAME`, under any launcher.
+
+The runner starts it for every rank; `deepspeed --module` and `accelerate launch -m` start it by hand. It plans the run
+again, so it needs nothing but the config, and exits with the codes of DESIGN (0, 1, 2, 4, 75).
+"""
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from training.config import Pipeline, load_pipeline
+from training.context import StageContext, StageResult
+from training.identity import file_sha256
+from training.plan import RunPlan, plan_run
+from training.record import SCHEMA_VERSION, read_record, write_record
+from training.run_folder import run_path
+from training.world import World, barrier, leave, read_world
+
+EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Read the command line; `--local_rank` may stand before CONFIG, as the deepspeed launcher puts it there."""
+    parser = argparse.ArgumentParser(prog="python -m training.run_stage", description=__doc__)
+    parser.add_argument("--local_rank", type=int, default=None, help="given by the deepspeed launcher; ignored")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--stage", default=None, help="name of the stage")
+    parser.add_argument("--check", action="store_true", help="build the config objects of all stages and stop")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY.PATH=VALUE")
+    parser.add_argument("--run-dir", type=Path, default=None)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of user errors")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one rank and return its exit code."""
+    arguments = parse(sys.argv[1:] if argv is None else argv)
+    context: StageContext | None = None
+    try:
+        quiet_libraries()
+        pipeline = load_pipeline(arguments.config, arguments.overrides)
+        if arguments.check:
+            from training.stages import check_all
+
+            check_all(pipeline)
+            return 0
+        context = open_stage(pipeline, arguments)
+        code = run_rank(context)
+        context.state.finish("done" if code == 0 else "preempted")
+        return code
+    except Exception as error:
+        return report_failure(error, context, arguments.debug)
+    finally:
+        if not arguments.check:
+            leave()
+
+
+def quiet_libraries() -> None:
+    """No telemetry, no progress bars inside our own lines, DeepSpeed on the CPU where there is no GPU."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if not os.path.exists("/dev/nvidiactl"):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
+def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContext:
+    """Plan the run, find the stage, read the launcher's world."""
+    if arguments.stage is None:
+        raise UserError("--stage is missing; name one of: base, " + ", ".join(s.name for s in pipeline.stages))
+    run_dir = run_path(pipeline, arguments.run_dir)
+    plan = plan_run(pipeline, run_dir)
+    names = [planned.name for planned in plan.stages]
+    if arguments.stage not in names:
+        raise UserError(f"--stage {arguments.stage}: no such stage; choose one of {', '.join(names)}")
+    planned = plan[arguments.stage]
+    from training.trainer_args import check_launcher_agrees
+
+    check_launcher_agrees(pipeline.runtime, dict(os.environ))
+    if pipeline.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    world = World(0, 0, 1) if planned.name == "base" else read_world(pipeline.runtime.processes)
+    return StageContext(pipeline, plan, planned, run_dir, world)
+
+
+def run_rank(context: StageContext) -> int:
+    """Run the stage unless its record is there already; rank 0 writes the record last."""
+    if read_record(context.folder) is not None:
+        context.say(f"done already: {context.folder}")
+        return 0
+    if context.planned.name == "base":
+        run_base(context)
+        return 0
+    if context.world.size > 1:
+        set_threads(context)
+    ensure_parents(context)
+    from training.stages import stage_runner
+
+    result = stage_runner(context.planned.kind)(context)
+    if result.preempted:
+        return EXIT_PREEMPTED
+    from training.train import ledger_facts
+
+    ledger = ledger_facts(context, context.world)
+    if context.world.is_main:
+        write_record(context.folder, record(context, result, ledger))
+    barrier(context.world)
+    return 0
+
+
+def set_threads(context: StageContext) -> None:
+    """Give each rank its share of the cores, however it was started."""
+    import torch
+
+    wanted = context.pipeline.runtime.threads_per_process
+    torch.set_num_threads(wanted or max(1, (os.cpu_count() or 1) // context.world.size))
+
+
+def run_base(context: StageContext) -> None:
+    """Materialise the base model and record it."""
+    from training.base import describe_base, link_model, locate_model
+
+    pins: RunPlan = context.plan
+    source = locate_model(context.pipeline.model, pins.pins, context.pipeline.offline)
+    model = link_model(source, context.folder)
+    facts = describe_base(model, context.pipeline.chat_template)
+    result = StageResult(tokenizer_facts=facts, metrics={"source": context.pipeline.model})
+    write_record(context.folder, record(context, result, {"wall_s": 0.0, "timing_s": {}, "overlap_s": {}}))
+
+
+def ensure_parents(context: StageContext) -> None:
+    """Make the base if a stage is started by hand before it; every other parent must have its record."""
+    if context.parent_name == "base" and context.world.is_main and read_record(context.folder_of("base")) is None:
+        base = StageContext(
+            context.pipeline, context.plan, context.plan["base"], context.run_dir, World(0, 0, 1)
+        )
+        run_base(base)
+    barrier(context.world)
+    for name in context.planned.parents:
+        context.record_of(name)
+
+
+def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The record of a finished stage, as docs/architecture.md lists it."""
+    from training.environment import describe_environment
+
+    runtime = context.pipeline.runtime
+    parents = [
+        {"stage": name, "fingerprint": context.plan[name].fingerprint, "folder": context.folder_of(name).name}
+        for name in context.planned.parents
+    ]
+    model = context.folder / "model"
+    paths = [context.folder / name for name in result.files]
+    if model.is_dir():
+        paths += sorted(path for path in model.rglob("*") if path.is_file())
+    environment = describe_environment() | {
+        "device": device_name(),
+        "processes": context.world.size,
+        "threads_per_process": runtime.threads_per_process or max(1, (os.cpu_count() or 1) // context.world.size),
+        "zero_stage": runtime.zero_stage,
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": context.planned.kind,
+        "stage": context.planned.name,
+        "pipeline": context.pipeline.name,
+        "fingerprint": context.planned.fingerprint,
+        "parents": parents,
+        "config": context.stage.model_dump(mode="json") if context.stage is not None else {"model": context.pipeline.model},
+        "identity": context.planned.identity,
+        "seed": context.seed if context.stage is not None else context.pipeline.seed,
+        "data": result.data,
+        "rewards": result.rewards,
+        **result.tokenizer_facts,
+        "files": {str(path.relative_to(context.folder)): file_sha256(path) for path in paths},
+        "metrics": result.metrics,
+        "ledger": ledger,
+        "interventions": [],
+        "environment": environment,
+        "started_at": context.started_at,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def device_name() -> str:
+    """The accelerator's name, or cpu."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def report_failure(error: Exception, context: StageContext | None, debug: bool) -> int:
+    """Print one message (a traceback for our own faults, or with --debug), note it in the state file, give the code."""
+    from training.rewards.scoring import RewardErrors
+
+    expected = isinstance(error, UserError | RewardErrors)
+    full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full_disk:
+        print(f"error: no space left on the device while writing {error.filename or 'a file'}; nothing finished is lost", file=sys.stderr)
+    elif expected and not debug:
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    code = EXIT_USER if isinstance(error, UserError) else EXIT_STOPPED if isinstance(error, RewardErrors) else EXIT_FAILED
+    if context is not None and not full_disk:
+        outcome = {EXIT_USER: "user_error", EXIT_STOPPED: "stopped", EXIT_FAILED: "failed"}[code]
+        context.state.finish(outcome, str(error))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Stage kind `sft`: supervised fine-tuning with trl.SFTTrainer on prompt/completion message rows.
+
+The loss is on the completion alone (TRL's default for such rows), token-averaged over the whole optimizer step.
+"""
+
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTTrainer
+
+from training.context import StageContext
+from training.resumable import CommitsCheckpoints, EpochSampler
+
+
+class SftTrainer(CommitsCheckpoints, SFTTrainer):
+    """SFTTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
+
+    optimizer_batch: int
+    epoch_sampler: EpochSampler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        rows = len(self.train_dataset if train_dataset is None else train_dataset)
+        self.epoch_sampler = EpochSampler(rows, self.optimizer_batch, self.args.seed)
+        return self.epoch_sampler
+
+
+def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:
+    """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
+    trainer = SftTrainer(train_dataset=Dataset.from_list(rows), **common)
+    trainer.optimizer_batch = context.stage.batch_size
+    return trainer

@@ -1,0 +1,37 @@
+"""The kinds of stages and what runs them; each `run(context)` returns what the record needs."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from training.context import StageContext, StageResult
+
+STAGES = {
+    "sft": "training.train",
+    "dpo": "training.train",
+    "grpo": "training.train",
+    "sample": "training.sample",
+    "evaluate": "training.evaluate",
+}
+
+
+def stage_runner(kind: str) -> Callable[[StageContext], StageResult]:
+    """The `run` of a kind, imported late: an evaluation needs no trl."""
+    return importlib.import_module(STAGES[kind]).run
+
+
+def check_all(pipeline: Any) -> None:
+    """Build the real config objects and reward functions of every stage, so that nothing is refused hours later."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from training.rewards.scoring import Scorer
+    from training.trainer_args import build_arguments
+
+    single = pipeline.runtime.model_copy(update={"zero_stage": 0})
+    with TemporaryDirectory() as scratch:
+        for stage in pipeline.stages:
+            if hasattr(stage, "rewards"):
+                Scorer(stage.rewards, stage.max_error_rate)
+            if stage.kind in ("sft", "dpo", "grpo"):
+                build_arguments(stage, single, pipeline.seed, Path(scratch))

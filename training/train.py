@@ -1,0 +1,236 @@
+"""One training stage from rows to artifact, the same steps for sft, dpo and grpo; the kinds differ in `make_trainer`."""
+
+import importlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.adapters import lora_config, quantized_policy
+from training.checkpoint import commit, newest_whole
+from training.context import StageContext, StageResult
+from training.head import can_score_trained_positions, score_trained_positions
+from training.ledger import time_trainer
+from training.masters import save_artifact
+from training.metrics import MetricsCallback, measured_peak_flops
+from training.models import (
+    check_unchanged_template,
+    load_policy,
+    load_tokenizer,
+    special_tokens,
+    template_sha256,
+)
+from training.preemption import Preemption
+from training.progress import Progress
+from training.resumable import ResumeState
+from training.rows import stage_rows
+from training.tracker import NullTracker, Tracker, open_tracker
+from training.trainer_args import build_arguments
+from training.world import World, barrier, gather
+
+
+def run(context: StageContext) -> StageResult:
+    """Train the stage's model and leave it in `<folder>/model`; the caller writes the record."""
+    stage, runtime = context.stage, context.pipeline.runtime
+    arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
+    tokenizer = load_tokenizer(context.parent_model, context.chat_template)
+    check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
+    rows, account = stage_rows(context, tokenizer)
+    if stage.kind != "grpo":
+        require_a_batch(stage, len(rows))
+    facts = {"processes": runtime.processes, "zero_stage": runtime.zero_stage, "fingerprint": context.planned.fingerprint}
+    checkpoint = newest_whole(context.folder / "checkpoints", context.world, facts)
+    context.training_parent = plain_parent(context)
+
+    trainer = make_trainer(context, rows, arguments, tokenizer)
+    trainer.commit_checkpoint = lambda path: commit(path, context.world, runtime.keep_checkpoints, facts)
+    callback, tracker, preemption = attach(context, trainer, checkpoint)
+    account |= trainer_account(trainer, stage, account)
+    announce(context, trainer, account, checkpoint)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+    if preemption.requested:
+        context.say(f"stopped at step {trainer.state.global_step} by a signal; run the same command to go on")
+        return StageResult(preempted=True)
+    context.state.update(force=True, phase="save")
+    save_artifact(trainer, stage, context.parent_model, tokenizer, context.folder / "model", context.world)
+    tracker.summary(final_metrics(callback.path) if context.world.is_main else {})
+    tracker.finish()
+    finish_folder(context)
+    return StageResult(
+        metrics=final_metrics(callback.path) if context.world.is_main else {},
+        data=account,
+        rewards=reward_facts(stage),
+        tokenizer_facts={"template_sha256": template_sha256(tokenizer), "special_tokens": special_tokens(tokenizer)},
+        files=[name for name in ("metrics.jsonl", "samples.jsonl") if (context.folder / name).is_file()],
+    )
+
+
+def make_trainer(context: StageContext, rows: list[dict[str, Any]], arguments: Any, tokenizer: Any) -> Any:
+    """Build the TRL trainer of the stage's kind around the parent's weights, with our head where it gives TRL's numbers."""
+    stage = context.stage
+    torch.manual_seed(context.seed)
+    if stage.lora is not None and stage.lora.quantize is not None:
+        model = quantized_policy(context.training_parent, stage.attention)
+    else:
+        model = load_policy(context.training_parent, attention=stage.attention)
+    trainer = importlib.import_module(f"training.{stage.kind}").make_trainer(
+        context,
+        rows,
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        peft_config=None if stage.lora is None else lora_config(stage.lora),
+        callbacks=[],
+    )
+    use_trained_positions_head(trainer, stage.kind)
+    return trainer
+
+
+def use_trained_positions_head(trainer: Any, kind: str) -> None:
+    """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
+    if getattr(trainer, "aux_loss_enabled", False) or getattr(trainer.args, "entropy_coef", 0.0):
+        return
+    outputs = {"sft": ("log_probs", "entropy", "is_top1"), "dpo": ("log_probs", "entropy"), "grpo": ("log_probs", "entropy")}
+    temperature = getattr(trainer, "temperature", 1.0)
+    for model in (trainer.model, getattr(trainer, "ref_model", None)):
+        if model is None:
+            continue
+        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if can_score_trained_positions(plain):
+            score_trained_positions(plain, temperature, outputs[kind])
+
+
+def attach(
+    context: StageContext, trainer: Any, checkpoint: Path | None
+) -> tuple[MetricsCallback, Tracker, Preemption]:
+    """Hang ledger, metrics, tracker, preemption and resume state on the trainer."""
+    tracker: Tracker = NullTracker()
+    if context.world.is_main:
+        tracker = open_tracker(
+            context.pipeline.runtime,
+            context.pipeline.name,
+            context.planned.name,
+            context.planned.kind,
+            context.stage.model_dump(mode="json"),
+            context.folder,
+        )
+    progress = Progress(context.planned.name, shown=context.world.is_main)
+    callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, tracker)
+    callback.trainer = trainer
+    callback.flops_per_token = 6.0 * sum(p.numel() for p in trainer.model.parameters())
+    device = next(trainer.model.parameters()).device
+    callback.peak_flops = measured_peak_flops(torch.bfloat16 if trainer.args.bf16 else torch.float32, device)
+    preemption = Preemption(context.world)
+    preemption.listen()
+    resume = ResumeState(trainer, checkpoint)
+    for hook in (resume, callback, preemption):
+        trainer.add_callback(hook)
+    count_tokens(trainer, callback)
+    if hasattr(trainer, "on_round"):
+        trainer.on_round.tracker = tracker
+    time_trainer(context.ledger, trainer)
+    return callback, tracker, preemption
+
+
+def count_tokens(trainer: Any, callback: MetricsCallback) -> None:
+    """Count the unpadded tokens and rows of every micro-batch that is trained on."""
+    original = trainer._prepare_inputs
+
+    def counted(inputs: Any) -> Any:
+        prepared = original(inputs)
+        if "attention_mask" in prepared:
+            masks = [prepared["attention_mask"]]
+        elif "completion_mask" in prepared:
+            masks = [prepared["prompt_mask"], prepared["completion_mask"]]
+        else:
+            masks = [torch.ones_like(prepared["input_ids"])]
+        callback.count(int(sum(mask.sum() for mask in masks)), masks[0].shape[0])
+        return prepared
+
+    trainer._prepare_inputs = counted
+
+
+def plain_parent(context: StageContext) -> Path:
+    """The parent as a folder of plain weights: an adapter is merged once into the stage's folder."""
+    parent = context.parent_model
+    if not (parent / "adapter_config.json").is_file():
+        return parent
+    merged = context.folder / "merged_parent"
+    if context.world.is_main and not (merged / "config.json").is_file():
+        load_policy(parent).save_pretrained(str(merged))
+    barrier(context.world)
+    return merged
+
+
+def require_a_batch(stage: Any, rows: int) -> None:
+    """Refuse data that cannot fill one optimizer step."""
+    from data.errors import UserError
+
+    if rows < stage.batch_size:
+        raise UserError(
+            f"stages.{stage.name}: {rows} rows do not fill one step of batch_size {stage.batch_size}; "
+            "give more rows or a smaller batch_size"
+        )
+
+
+def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[str, Any]:
+    """What the trainer did to the rows after us: those it dropped, and what is left over at the end of each epoch."""
+    trained = len(trainer.train_dataset)
+    dropped = dict(account["dropped"])
+    if trained < account["rows_kept"]:
+        dropped["no_trained_token_within_max_length"] = account["rows_kept"] - trained
+    left_over = trained % stage.batch_size if stage.kind != "grpo" else 0
+    return {"rows_kept": trained, "dropped": dropped, "left_over_per_epoch": left_over}
+
+
+def announce(context: StageContext, trainer: Any, account: dict[str, Any], checkpoint: Path | None) -> None:
+    """Say what is about to be trained, and what was restored."""
+    unit = {"sft": "rows", "dpo": "pairs", "grpo": "prompts"}[context.stage.kind]
+    context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
+    if checkpoint is not None:
+        context.say(f"resuming from {checkpoint.name}: weights, optimizer, schedule, random numbers and data position")
+
+
+def final_metrics(path: Path) -> dict[str, Any]:
+    """The last step's metrics, for the record."""
+    lines = path.read_text().splitlines() if path.is_file() else []
+    if not lines:
+        return {}
+    last = json.loads(lines[-1])
+    return {name: value for name, value in last.items() if name != "time"}
+
+
+def reward_facts(stage: Any) -> list[dict[str, Any]]:
+    """Names, versions and weights of a stage's rewards, for the record."""
+    from training.rewards import REWARDS
+
+    return [
+        {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
+        for spec in getattr(stage, "rewards", [])
+    ]
+
+
+def finish_folder(context: StageContext) -> None:
+    """Remove what only an unfinished stage needs; called when the model is saved."""
+    barrier(context.world)
+    if context.world.is_main:
+        for name in ("checkpoints", "merged_parent"):
+            shutil.rmtree(context.folder / name, ignore_errors=True)
+
+
+def ledger_facts(context: StageContext, world: World) -> dict[str, Any]:
+    """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank."""
+    from training.world import peak_memory_gb
+
+    ranks = gather(world, {"timing": context.ledger.totals, "gb": peak_memory_gb()})
+    phases = ranks[0]["timing"]
+    return {
+        "wall_s": round(time.monotonic() - context.started, 3),
+        "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
+        "overlap_s": {},
+        "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
+    }

@@ -1,0 +1,72 @@
+"""From a stage's block to the real TRL config object: what the user wrote, plus what follows from batch size and ranks."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+
+CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
+
+
+def accumulation_steps(batch_size: int, runtime: Any) -> int:
+    """Micro-batches a rank accumulates in one optimizer step; the config's validators made sure that it divides."""
+    return batch_size // (runtime.micro_batch_size * runtime.processes)
+
+
+def deepspeed_settings(runtime: Any, gather_16bit: bool = False) -> str | dict[str, Any] | None:
+    """The DeepSpeed config: the user's file untouched, or ours with `auto` values that transformers fills in."""
+    if runtime.zero_stage == 0:
+        return None
+    if runtime.deepspeed_config is not None:
+        return str(runtime.deepspeed_config)
+    return {
+        "zero_optimization": {"stage": runtime.zero_stage, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "bf16": {"enabled": "auto"},
+        "steps_per_print": 1_000_000,
+    }
+
+
+def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> Any:
+    """Return the SFTConfig, DPOConfig or GRPOConfig of a stage; a value TRL refuses is a UserError that names the stage."""
+    config_class = getattr(importlib.import_module("trl"), CONFIG_CLASSES[stage.kind])
+    derived: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "per_device_train_batch_size": runtime.micro_batch_size,
+        "gradient_accumulation_steps": accumulation_steps(stage.batch_size, runtime),
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "save_strategy": "no" if runtime.checkpoint_every is None else "steps",
+        "deepspeed": deepspeed_settings(runtime),
+    }
+    if runtime.checkpoint_every is not None:
+        derived["save_steps"] = runtime.checkpoint_every
+    if stage.kind == "grpo":
+        derived["reward_weights"] = [spec.weight for spec in stage.rewards]
+        derived["generation_batch_size"] = stage.trainer.get("generation_batch_size", stage.batch_size)
+    try:
+        return config_class(**{**derived, **stage.trainer})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"stages.{stage.name}.trainer: {CONFIG_CLASSES[stage.kind]} refuses it: {error}") from error
+
+
+def check_launcher_agrees(runtime: Any, environment: dict[str, str]) -> None:
+    """Refuse a DeepSpeed config that `accelerate launch` brings along when it says another ZeRO stage than ours."""
+    path = environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE")
+    if not path:
+        return
+    import json
+
+    stage = json.loads(Path(path).read_text()).get("zero_optimization", {}).get("stage", 0)
+    if stage != runtime.zero_stage:
+        raise UserError(
+            f"accelerate's {path} has ZeRO stage {stage}, runtime.zero_stage says {runtime.zero_stage}; "
+            f"pass --set runtime.zero_stage={stage} or another file"
+        )

@@ -1,0 +1,86 @@
+"""The ranks of a stage as its launcher gave them: our own starter, torchrun, deepspeed, accelerate or srun alike."""
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's rank and how many there are."""
+
+    rank: int
+    local_rank: int
+    size: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank writes what is written once."""
+        return self.rank == 0
+
+
+def read_world(processes: int) -> World:
+    """Read RANK, LOCAL_RANK and WORLD_SIZE; a size other than `runtime.processes` is a UserError."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size != processes:
+        raise UserError(
+            f"the launcher started {size} rank(s), runtime.processes says {processes}; "
+            f"pass --set runtime.processes={size}, or start {processes}"
+        )
+    rank = int(os.environ.get("RANK", "0"))
+    return World(rank, int(os.environ.get("LOCAL_RANK", str(rank))), size)
+
+
+def barrier(world: World) -> None:
+    """Wait for every rank; torch.distributed is joined on first use."""
+    if world.size > 1:
+        join(world)
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+
+def gather(world: World, value: Any) -> list[Any]:
+    """Every rank's `value` (JSON-like), in rank order, on every rank."""
+    if world.size == 1:
+        return [value]
+    join(world)
+    import torch.distributed
+
+    values: list[Any] = [None] * world.size
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def join(world: World) -> None:
+    """Join the process group that accelerate and DeepSpeed would make: gloo, or NCCL where there is a GPU."""
+    import torch
+    import torch.distributed
+
+    if world.size > 1 and not torch.distributed.is_initialized():
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        if torch.cuda.is_available():
+            torch.cuda.set_device(world.local_rank)
+        torch.distributed.init_process_group(backend)
+
+
+def leave() -> None:
+    """Leave the process group, if one was joined."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def peak_memory_gb() -> float:
+    """Peak memory of this rank in GB (1e9 bytes): the device's when there is one, else the process's resident set."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
