@@ -1,4 +1,4 @@
-"""Where a stage ran: package versions, the source checkout, the machine. Facts for the record, never part of a fingerprint."""
+"""Where a stage ran: packages, source checkout, machine. Facts for the record, never part of a fingerprint."""
 
 import hashlib
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "posttrain", "torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed", "tokenizers", "safetensors",
-    "numpy", "pydantic", "reasoning-gym", "math-verify", "wandb", "vllm", "flash-attn", "bitsandbytes",
+    "posttrain", "torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed", "tokenizers", 
+    "safetensors", "numpy", "pydantic", "reasoning-gym", "math-verify", "wandb", "vllm", "flash-attn", "bitsandbytes",
 )  # fmt: skip
 """Packages that can change what a stage computes or what it writes; absent ones are left out."""
 

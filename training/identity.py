@@ -1,7 +1,7 @@
 """What makes two things the same: canonical JSON, content hashes and the fingerprint of a stage.
 
-Owns the one text form that is hashed and the cache of file hashes. Refuses values whose text is not unique (NaN, infinities, keys that
-are not strings). Knows no stage and no folder: `training.plan` builds the blocks that are fingerprinted here.
+Owns the one text form that is hashed and the cache of file hashes. Refuses values whose text is not unique (NaN,
+infinities, keys that are not strings). Knows no stage and no folder: `training.plan` builds the blocks hashed here.
 """
 
 import hashlib
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 IDENTITY_VERSION = 1
-"""Part of every fingerprint; raised when the meaning of an identity block changes, so that old artifacts are not mistaken for new ones."""
+"""Part of every fingerprint; raised when the meaning of a block changes, so that old artifacts do not pass for new."""
 
 _BLOCK_BYTES = 1 << 20
 _SETTLED_NS = 2_000_000_000
-"""A file written less than two seconds ago may change again within the clock's resolution, so its hash is not cached yet."""
+"""A file younger than two seconds may change again within the clock's resolution: its hash is not cached yet."""
 
 
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value`: keys sorted, no spaces, floats by `repr`, and 5.0 written as 5.
 
-    A whole float equals the integer that YAML users write in its place (`beta: 0` and `beta: 0.0` are one experiment). Raises
-    `ValueError` for NaN and infinities and `TypeError` for anything that is not JSON.
+    A whole float equals the integer that YAML users write in its place (`beta: 0` and `beta: 0.0` are one
+    experiment). Raises `ValueError` for NaN and infinities and `TypeError` for anything that is not JSON.
     """
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -57,7 +57,7 @@ def fingerprint(block: dict[str, Any]) -> str:
 
 
 def derived_seed(seed: int, owner: str) -> int:
-    """Return a seed in [0, 2**31) for `owner` (a stage or suite name), so that two owners of one pipeline draw different data."""
+    """Return a seed in [0, 2**31) for `owner` (a stage or suite), so that two owners draw different data."""
     return int(sha256_text(f"{seed}:{owner}")[:8], 16) >> 1
 
 
@@ -71,9 +71,10 @@ def file_sha256(path: Path, cache_dir: Path | None = None) -> str:
     """Return the sha256 of a file's bytes; with `cache_dir`, an unchanged (path, size, mtime_ns) is not read again."""
     stat = path.stat()
     entry = None
-    key = {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    resolved = str(path.resolve())
+    key = {"path": resolved, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if cache_dir is not None:
-        entry = cache_dir / f"{sha256_text(key['path'])[:32]}.json"
+        entry = cache_dir / f"{sha256_text(resolved)[:32]}.json"
         cached = _read_entry(entry)
         if cached is not None and all(cached.get(name) == value for name, value in key.items()):
             return str(cached["sha256"])

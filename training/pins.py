@@ -1,7 +1,7 @@
 """Hub revisions pinned to commits: a branch is resolved once, before stage 1, and written down in the run folder.
 
-`pins.json` maps a reference as written ("org/name@main", data sets with "datasets/" before them) to the commit it meant. Delete an entry to
-follow the branch again. No network is used for a reference that is a commit already or that was pinned before.
+`pins.json` maps a reference as written ("org/name@main", data sets with "datasets/" before them) to the commit it
+meant. Delete an entry to follow the branch again. No network is used for a commit or for what was pinned before.
 """
 
 import json
@@ -52,7 +52,8 @@ class Pins:
     def _resolve(self, name: str, revision: str, repo_type: str) -> str:
         if self.offline:
             raise UserError(
-                f"{name}@{revision}: a branch cannot be resolved with `offline: true`; write the commit, {name}@<40 hex digits>"
+                f"{name}@{revision}: a branch cannot be resolved with `offline: true`; "
+                f"write the commit, {name}@<40 hex digits>"
             )
         import httpx
         from huggingface_hub import HfApi

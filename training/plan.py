@@ -1,7 +1,7 @@
-"""What a run will do: every stage with its fingerprint, its folder, and whether it is done, interrupted or new, and why.
+"""What a run will do: every stage with its fingerprint and folder, whether it is done, interrupted or new, and why.
 
-Reads the config and the run folder and writes nothing. Neither torch nor trl is imported, so `posttrain plan` answers at once. The
-runner and each stage process plan alike and must arrive at the same fingerprints.
+Reads the config and the run folder and writes nothing. Neither torch nor trl is imported, so `posttrain plan` answers
+at once. The runner and each stage process plan alike and arrive at the same fingerprints.
 """
 
 from collections.abc import Mapping
@@ -91,12 +91,12 @@ def parent_names(stage: Stage) -> list[str]:
 
 
 def data_seed(pipeline: Pipeline, owner: str) -> int:
-    """Return the seed of generated data that names none itself; `owner` is the stage or suite the data block belongs to."""
+    """Return the seed of generated data that names none; `owner` is the stage or suite the data block belongs to."""
     return derived_seed(pipeline.seed, owner)
 
 
 def base_identity(pipeline: Pipeline, pins: Pins) -> dict[str, Any]:
-    """Return the identity block of `00-base`: the bundled model's pins, the hub commit, or the hashes of a local folder."""
+    """Return the block of `00-base`: the bundled model's pins, the hub commit, or the hashes of a local folder."""
     return {
         "identity_version": IDENTITY_VERSION,
         "kind": "base",
@@ -161,7 +161,7 @@ def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[
 
 
 def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
-    """A suite's items depend on its own data and, where training prompts are excluded, on what every stage trains on."""
+    """A suite's items depend on its data and, where training prompts are excluded, on what every stage trains on."""
     suite = pipeline.suites[name]
     identity = {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
     if suite.exclude_training_prompts:

@@ -24,9 +24,8 @@ def done_reason(folder: Path, record: dict[str, Any]) -> str:
 
 def interrupted_reason(folder: Path) -> str:
     """Say how far the attempt in `folder` came and where it goes on."""
-    steps = sorted(
-        int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoints/checkpoint-*/manifest.json")
-    )
+    numbers = [path.parent.name.rpartition("-")[2] for path in folder.glob("checkpoints/checkpoint-*/manifest.json")]
+    steps = sorted(int(number) for number in numbers if number.isdigit())
     reached = _reached(folder)
     if steps:
         return f"resume: from the checkpoint at step {steps[-1]}{reached}"

@@ -1,7 +1,7 @@
 """The record of an artifact: `record.json`, written last, never edited, the proof that a stage finished.
 
-A folder without a record holds no artifact. Owns reading, writing and checking records; what a stage puts into one is the stage's
-business (the fields are listed in docs/architecture.md).
+A folder without a record holds no artifact. Owns reading, writing and checking records; what a stage puts into one is
+the stage's business.
 """
 
 import json
@@ -86,7 +86,7 @@ def missing_files(folder: Path, record: dict[str, Any]) -> list[str]:
 
 
 def verify_record(folder: Path) -> list[str]:
-    """Return what is wrong with the artifact in `folder`, one sentence each: no record, changed identity, missing or changed files.
+    """Return what is wrong with the artifact in `folder`: no record, a changed identity, missing or changed files.
 
     Reads every file of the artifact; nothing is taken from the cache of hashes.
     """
@@ -108,5 +108,5 @@ def verify_record(folder: Path) -> list[str]:
 
 
 def record_sha256(folder: Path) -> str:
-    """Return the sha256 of the record itself; a child's `parents` entry may hold it as `record_sha256` and lineage checks it."""
+    """Return the sha256 of the record; a child's `parents` entry may hold it as `record_sha256`, lineage checks it."""
     return file_sha256(folder / RECORD_NAME)

@@ -1,6 +1,7 @@
-"""The folder of one run: `runs/<name>/`, with one folder per stage and fingerprint, a new one beside the old for every change.
+"""The folder of one run, `runs/<name>/`: one folder per stage and fingerprint, a new one beside the old for a change.
 
-Owns the names of what lies in it. Nothing here overwrites an artifact; `pipeline.resolved.json` alone follows the present YAML.
+Owns the names of what lies in it. Nothing here overwrites an artifact; `pipeline.resolved.json` alone follows the
+present YAML.
 """
 
 import json
@@ -89,8 +90,8 @@ class RunFolder:
             return
         if resolved.get("schema_version") != SCHEMA_VERSION:
             raise UserError(
-                f"{self.resolved_path} has schema_version {resolved.get('schema_version')!r}; this posttrain reads {SCHEMA_VERSION}. "
-                "Go on with the posttrain that wrote it, or choose another runtime.runs_dir"
+                f"{self.resolved_path} has schema_version {resolved.get('schema_version')!r}; this posttrain reads "
+                f"{SCHEMA_VERSION}. Go on with the posttrain that wrote it, or choose another runtime.runs_dir"
             )
         if resolved.get("name") != pipeline_name:
             raise UserError(

@@ -1,0 +1,68 @@
+"""What a stage process is started with: its command line and the environment that srun and torchrun would give too."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from training.config import Runtime
+from training.environment import available_cores
+
+_ROOT = Path(__file__).resolve().parent.parent
+_LAUNCHER_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+_TELEMETRY_OFF = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "WANDB_ERROR_REPORTING": "false",
+}
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+def stage_command(
+    config: Path, arguments: Sequence[str], overrides: Sequence[str], run_dir: Path, debug: bool
+) -> list[str]:
+    """Return the command of a stage process; `arguments` say what it does (`--stage NAME` or `--check`)."""
+    command = [sys.executable, "-m", "training.run_stage", str(config), *arguments, "--run-dir", str(run_dir)]
+    for override in overrides:
+        command += ["--set", override]
+    return [*command, "--debug"] if debug else command
+
+
+def rank_environments(runtime: Runtime, offline: bool, outer: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
+    """Return the environment of each rank; a single rank without DeepSpeed gets no process group."""
+    common = {key: value for key, value in outer.items() if key not in _LAUNCHER_NAMES}
+    common.update(_TELEMETRY_OFF)
+    if offline:
+        common.update(_OFFLINE)
+    if not has_accelerator():
+        common.setdefault("DS_ACCELERATOR", "cpu")
+    common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // runtime.processes))
+    common["TOKENIZERS_PARALLELISM"] = "false"
+    common["PYTHONUNBUFFERED"] = "1"
+    common["PYTHONSAFEPATH"] = "1"  # a folder named data/ where the user works must not hide our package
+    common["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), outer.get("PYTHONPATH")]))
+    if runtime.processes == 1 and runtime.zero_stage == 0:
+        return [common]
+    world = {
+        "WORLD_SIZE": str(runtime.processes),
+        "LOCAL_WORLD_SIZE": str(runtime.processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    return [{**common, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(runtime.processes)]
+
+
+def has_accelerator() -> bool:
+    """Whether the kernel shows an NVIDIA or AMD device and it is not hidden (asking torch would cost seconds)."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "any") == "":
+        return False
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
+
+
+def free_port() -> int:
+    """Return a TCP port of this host that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,161 @@
+"""`posttrain run`: one process that takes a pipeline from its YAML to its report, stage by stage.
+
+Holds the lock of the run folder, skips what has a record, starts the ranks of what has not, decides gates, and stops at
+the first stage that does not end well. It never imports torch: checks and stages are processes of their own.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.errors import UserError
+from launch.gate import decide_gate, gate_of
+from launch.lock import RunLock
+from launch.rank_environment import rank_environments, stage_command
+from launch.ranks import INTERRUPTED, PREEMPTED, RanksEnd, failure_text, run_ranks
+from launch.words import duration
+from training.config import Pipeline, Runtime, load_pipeline
+from training.plan import PlannedStage, RunPlan, plan_run
+from training.record import missing_files, read_record
+from training.run_folder import REPORT_NAME, RunFolder, run_path
+
+FAILED = 1
+GATE_NOT_MET = 3
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked for."""
+
+    config_path: Path
+    overrides: list[str] = field(default_factory=list)
+    run_dir: Path | None = None
+    past_gates: bool = False
+    debug: bool = False
+
+
+def run(request: RunRequest) -> int:
+    """Run a pipeline and return its exit code (DESIGN: 0, 1, 2 by UserError, 3, 4, 75; 130 after Ctrl-C)."""
+    started = time.monotonic()
+    pipeline = load_pipeline(request.config_path, request.overrides)
+    folder = RunFolder(run_path(pipeline, request.run_dir))
+    folder.check(pipeline.name)
+    with RunLock(folder.path) as lock:
+        plan = plan_run(pipeline, folder.path)
+        folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
+        plan.pins.save(folder.path)
+        say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
+        code = 0 if plan.done else _check(request, pipeline, folder, lock)
+        if code == 0:
+            code = run_stages(plan, lambda stage: _start(request, pipeline, folder, lock, stage), request.past_gates)
+        if code in (0, GATE_NOT_MET):
+            _show_results(folder)
+    say(f"total {duration(time.monotonic() - started)}. {_closing(code, folder)}")
+    return code
+
+
+def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_gates: bool) -> int:
+    """Run what has no record, in order, and decide the gates of what has; returns the exit code of the whole."""
+    for number, stage in enumerate(plan.stages, start=1):
+        label = f"[{number}/{len(plan.stages)}] {stage.name}"
+        say(f"{label}  {stage.reason}  (fingerprint {stage.fingerprint[:8]})")
+        if stage.state != "done":
+            code = _run_stage(plan, stage, label, start)
+            if code != 0:
+                return code
+        if not _passes_gate(plan, stage, label) and not past_gates:
+            return GATE_NOT_MET
+    return 0
+
+
+def _run_stage(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[PlannedStage], RanksEnd]) -> int:
+    for parent in stage.parents:
+        _check_parent(plan[parent], stage)
+    started = time.monotonic()
+    end = start(stage)
+    spent = duration(time.monotonic() - started)
+    if end.code != 0:
+        text = failure_text(end, stage.name)
+        if text is not None:
+            say(text)
+        finished = " (the stage itself is finished)" if read_record(stage.folder) is not None else ""
+        say(f"{label}  {_ended(end.code)} after {spent}{finished}")
+        return end.code
+    if read_record(stage.folder) is None:
+        say(f"{label}  ended without a record in {stage.folder} after {spent}: this is a bug of posttrain")
+        return FAILED
+    say(f"{label}  done in {spent}")
+    return 0
+
+
+def _check_parent(parent: PlannedStage, child: PlannedStage) -> None:
+    record = read_record(parent.folder)
+    missing = [] if record is None else missing_files(parent.folder, record)
+    if missing:
+        raise UserError(
+            f"stage {child.name} needs {parent.folder}, whose {missing[0]} is missing; "
+            "restore the file, or remove that folder to redo the stage"
+        )
+
+
+def _passes_gate(plan: RunPlan, stage: PlannedStage, label: str) -> bool:
+    gate = gate_of(plan, stage)
+    if gate is None:
+        return True
+    result = decide_gate(plan, stage, gate)
+    say(f"{label}  gate of {stage.parents[0]}: {'met' if result.passed else 'NOT met'}: {result.reason}")
+    return result.passed
+
+
+def _check(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock) -> int:
+    """Let a process of its own build the real configs of all stages, so that stage 5 cannot fail on a typo at night."""
+    say("checking the configs of all stages")
+    command = stage_command(request.config_path, ["--check"], request.overrides, folder.path, request.debug)
+    environment = rank_environments(Runtime(threads_per_process=1), pipeline.offline)
+    end = run_ranks(command, environment, lambda rank: folder.path / "logs" / "check.log", [lock.fileno])
+    text = failure_text(end, "check")
+    if text is not None:
+        say(text)
+    return end.code
+
+
+def _start(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage) -> RanksEnd:
+    command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
+    environments = rank_environments(pipeline.runtime, pipeline.offline)
+    return run_ranks(
+        command, environments, lambda rank: folder.log_path(stage.name, stage.fingerprint, rank), [lock.fileno]
+    )
+
+
+def _show_results(folder: RunFolder) -> None:
+    from training.report import write_report
+    from training.summary import print_table
+
+    print_table(folder.path)
+    write_report(folder.path)
+
+
+def _ended(code: int) -> str:
+    return {PREEMPTED: "preempted", INTERRUPTED: "interrupted", 4: "stopped by a detector"}.get(code, "failed")
+
+
+def _closing(code: int, folder: RunFolder) -> str:
+    if code == 0:
+        return f"Everything is done. Report: {folder.path / REPORT_NAME}"
+    if code == GATE_NOT_MET:
+        return f"A gate was not met; `--past-gates` goes on all the same. Report: {folder.path / REPORT_NAME}"
+    if code in (PREEMPTED, INTERRUPTED):
+        return "Repeat the command to go on; finished stages are kept."
+    return f"Logs: {folder.path / 'logs'}. After the fix, repeat the command; finished stages are kept."
+
+
+def ranks_in_words(runtime: Runtime) -> str:
+    """Return for example "2 ranks, ZeRO-2"."""
+    ranks = "1 rank" if runtime.processes == 1 else f"{runtime.processes} ranks"
+    return f"{ranks}, ZeRO-{runtime.zero_stage}" if runtime.zero_stage else ranks
+
+
+def say(text: str) -> None:
+    """Print one line of the runner."""
+    print(text, flush=True)

@@ -1,0 +1,89 @@
+"""`posttrain status`: what lies in a run folder, what the present pipeline uses of it, and what changed around it."""
+
+from pathlib import Path
+from typing import Any
+
+from launch.lock import LOCK_NAME, owner_alive, read_owner
+from launch.words import table
+from training.environment import describe_environment, environment_differences
+from training.rank_state import read_rank_states
+from training.record import missing_files, read_record
+from training.run_folder import REPORT_NAME, RunFolder, StageFolder
+
+
+def status_text(run: RunFolder) -> str:
+    """Return the table of stage folders with the warnings beneath it."""
+    resolved = run.read_resolved() or {}
+    used = {folder: name for name, folder in resolved.get("folders", {}).items()}
+    present = describe_environment()
+    rows, warnings = [], []
+    for folder in run.stages():
+        record = read_record(folder.path)
+        in_use = "in use" if folder.path.name in used else "unused"
+        rows.append([folder.path.name, in_use, _state(folder, record), _headline(record)])
+        if record is not None and in_use == "in use":
+            warnings += _warnings(folder.path, record, present)
+    waiting = [name for name, folder in resolved.get("folders", {}).items() if not (run.path / folder).is_dir()]
+    lines = [f"{resolved.get('name', run.path.name)} in {run.path}: {_runner(run)}", ""]
+    lines.append(table(["folder", "use", "state", "result"], rows) if rows else "no stage has started")
+    if waiting:
+        lines += ["", f"not started: {', '.join(waiting)}"]
+    if any(row[1] == "unused" for row in rows):
+        lines += [
+            "",
+            "unused folders belong to earlier versions of the config; `posttrain clean CONFIG` lists and removes them",
+        ]
+    lines += [f"warning: {warning}" for warning in _merged(warnings)]
+    if (run.path / REPORT_NAME).is_file():
+        lines += ["", f"report: {run.path / REPORT_NAME}"]
+    return "\n".join(lines)
+
+
+def _runner(run: RunFolder) -> str:
+    owner = read_owner(run.path / LOCK_NAME)
+    if owner is not None and owner_alive(owner, run.path / LOCK_NAME):
+        return f"running (process {owner['pid']} on {owner['host']} since {owner.get('started_at', '?')})"
+    return "not running"
+
+
+def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:
+    if record is not None:
+        return f"done {str(record['finished_at'])[:16].replace('T', ' ')}"
+    states = read_rank_states(folder.path) if (folder.path / "ranks").is_dir() else []
+    if not states:
+        return "unfinished"
+    slowest = min(states, key=lambda state: state.get("step") or 0)
+    step = f" at step {slowest['step']} of {slowest['max_steps']}" if slowest.get("max_steps") else ""
+    message = next((f": {state['message']}" for state in states if state.get("message")), "")
+    return f"{slowest.get('outcome') or slowest.get('phase')}{step}{message.splitlines()[0] if message else ''}"
+
+
+def _headline(record: dict[str, Any] | None) -> str:
+    """The few numbers a person looks for first."""
+    if record is None:
+        return ""
+    metrics = record.get("metrics", {})
+    if record["kind"] == "evaluate":
+        return "  ".join(
+            f"{suite} {values['accuracy']:.1%} (n={values['n']})"
+            for suite, values in metrics.items()
+            if isinstance(values, dict) and "accuracy" in values
+        )
+    shown = [(key, value) for key, value in metrics.items() if isinstance(value, int | float)]
+    return "  ".join(f"{key} {value:.4g}" for key, value in shown[:3])
+
+
+def _warnings(folder: Path, record: dict[str, Any], present: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return (warning, folder) pairs, so that one warning on many folders is said once."""
+    warnings = [(f"{name} is missing", folder.name) for name in missing_files(folder, record)]
+    differences = environment_differences(record.get("environment", {}), present)
+    if differences:
+        warnings.append((f"made in another environment: {', '.join(differences)}", folder.name))
+    return warnings
+
+
+def _merged(warnings: list[tuple[str, str]]) -> list[str]:
+    folders: dict[str, list[str]] = {}
+    for warning, folder in warnings:
+        folders.setdefault(warning, []).append(folder)
+    return [f"{', '.join(names)}: {warning}" for warning, names in folders.items()]
