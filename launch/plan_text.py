@@ -92,9 +92,9 @@ def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
 
 def num_rows(block: DataBlock) -> int | None:
     """Return how many rows the config promises; None where only the data can tell."""
-    if block.generator is None:
+    rows = None if block.generator is None else block.generator.rows
+    if rows is None:
         return None
-    rows: int = block.generator.rows
     return rows if block.limit is None else min(rows, block.limit)
 
 

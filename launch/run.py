@@ -16,7 +16,8 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import INTERRUPTED, PREEMPTED, RanksEnd, failure_text, run_ranks
 from launch.words import duration
 from training.config import Pipeline, Runtime, load_pipeline
-from training.plan import PlannedStage, RunPlan, plan_run
+from training.pins import save_pins
+from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, run_path
 
@@ -44,7 +45,7 @@ def run(request: RunRequest) -> int:
     with RunLock(folder.path) as lock:
         plan = plan_run(pipeline, folder.path)
         folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
-        plan.pins.save(folder.path)
+        save_pins(folder.path, plan.pins)
         say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
         code = 0 if plan.done else _check(request, pipeline, folder, lock)
         if code == 0:
@@ -122,7 +123,8 @@ def _check(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: Run
 
 def _start(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage) -> RanksEnd:
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
-    environments = rank_environments(pipeline.runtime, pipeline.offline)
+    runtime = Runtime() if stage.name == BASE else pipeline.runtime  # the base is copied, not trained: one process
+    environments = rank_environments(runtime, pipeline.offline)
     return run_ranks(
         command, environments, lambda rank: folder.log_path(stage.name, stage.fingerprint, rank), [lock.fileno]
     )

@@ -16,7 +16,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Pins:
-    """The pins of one run; `resolved` grows as references are asked for and is written by `save`."""
+    """The pins of one run; `resolved` grows as references are asked for and is written by `save_pins`."""
 
     def __init__(self, resolved: dict[str, str], offline: bool) -> None:
         self.resolved = dict(resolved)
@@ -27,11 +27,6 @@ class Pins:
         """Return the pins of a run folder; none if it is new."""
         path = run_dir / PINS_NAME
         return cls(json.loads(path.read_text()) if path.is_file() else {}, offline)
-
-    def save(self, run_dir: Path) -> None:
-        """Write `pins.json` if there is anything to pin."""
-        if self.resolved:
-            write_json(run_dir / PINS_NAME, dict(sorted(self.resolved.items())))
 
     def model(self, reference: str) -> str:
         """Return the commit of the hub model "org/name@revision"."""
@@ -69,3 +64,9 @@ class Pins:
         if not commit:
             raise UserError(f"{name}@{revision}: the hub names no commit for it; write {name}@<40 hex digits>")
         return commit
+
+
+def save_pins(run_dir: Path, resolved: dict[str, str]) -> None:
+    """Write `pins.json` if there is anything to pin."""
+    if resolved:
+        write_json(run_dir / PINS_NAME, dict(sorted(resolved.items())))

@@ -40,11 +40,11 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """All stages in order, the base first, with the pins that were needed to know what they are."""
+    """All stages in order, the base first. `pins` maps each hub branch that was asked for to its commit."""
 
     run_dir: Path
     stages: list[PlannedStage]
-    pins: Pins
+    pins: dict[str, str]
 
     def __getitem__(self, name: str) -> PlannedStage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -68,7 +68,7 @@ class RunPlan:
 def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
     """Plan `pipeline` in `run_dir`; raises UserError for inputs that are missing or cannot be pinned.
 
-    A hub branch that no earlier run pinned is looked up once (see `training.pins`); `RunPlan.pins.save` writes it down.
+    A hub branch that no earlier run pinned is looked up once (see `training.pins`); the runner writes it down.
     """
     run = RunFolder(run_dir)
     pins = Pins.load(run_dir, pipeline.offline)
@@ -80,7 +80,7 @@ def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
         known = {name: planned[name].fingerprint for name in parents}
         identity = stage_identity(pipeline, stage, list(known.values()), pins)
         planned[stage.name] = _placed(run, index, stage.name, stage.kind, stage, identity, parents, known)
-    return RunPlan(run_dir, list(planned.values()), pins)
+    return RunPlan(run_dir, list(planned.values()), pins.resolved)
 
 
 def parent_names(stage: Stage) -> list[str]:

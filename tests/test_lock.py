@@ -1,0 +1,102 @@
+"""The run lock: one owner at a time, named when it refuses, taken over when its process is dead."""
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data.errors import UserError
+from launch.lock import LOCK_NAME, RunLock, process_birth, read_owner
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from launch.lock import RunLock
+with RunLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+HOLDER_WITH_RANK = """
+import subprocess, sys, time
+from pathlib import Path
+from launch.lock import RunLock
+with RunLock(Path(sys.argv[1])) as lock:
+    rank = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock.fileno])
+    print(rank.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def start_holder(run_dir, program=HOLDER):
+    """Start a process that holds the lock of `run_dir`; returns it and the line it printed."""
+    process = subprocess.Popen([sys.executable, "-c", program, str(run_dir)], stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
+
+
+def test_lock_second_process_is_refused_with_pid_and_host(tmp_path):
+    holder, _ = start_holder(tmp_path)
+    try:
+        with pytest.raises(UserError) as refusal, RunLock(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    assert str(holder.pid) in str(refusal.value)
+    assert platform.node() in str(refusal.value)
+
+
+def test_lock_of_a_killed_process_is_taken_over(tmp_path):
+    holder, _ = start_holder(tmp_path)
+    holder.kill()
+    holder.wait()
+    assert read_owner(tmp_path / LOCK_NAME)["pid"] == holder.pid
+    with RunLock(tmp_path):
+        assert read_owner(tmp_path / LOCK_NAME)["pid"] == os.getpid()
+
+
+def test_lock_of_a_killed_runner_is_kept_by_its_ranks(tmp_path):
+    holder, rank = start_holder(tmp_path, HOLDER_WITH_RANK)
+    holder.kill()
+    holder.wait()
+    with pytest.raises(UserError, match="ranks of process"), RunLock(tmp_path):
+        pass
+    os.kill(int(rank), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while process_birth(int(rank)) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with RunLock(tmp_path):
+        pass
+
+
+def test_lock_released_can_be_taken_again(tmp_path):
+    with RunLock(tmp_path):
+        pass
+    assert read_owner(tmp_path / LOCK_NAME) is None
+    with RunLock(tmp_path):
+        pass
+
+
+def test_lock_of_a_reused_pid_is_taken_over(tmp_path):
+    """The pid lives, but as another process than the one that wrote the lock."""
+    owner = {"pid": os.getpid(), "host": platform.node(), "born": "1", "started_at": "2026-01-01"}
+    (tmp_path / LOCK_NAME).write_text(json.dumps(owner))
+    with RunLock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(("age_s", "refused"), [(30, True), (3600, False)])
+def test_lock_of_another_host_counts_while_it_is_touched(tmp_path, age_s, refused):
+    path = tmp_path / LOCK_NAME
+    path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "born": "1", "started_at": "2026-01-01"}))
+    os.utime(path, (time.time() - age_s, time.time() - age_s))
+    if refused:
+        with pytest.raises(UserError, match="elsewhere"), RunLock(tmp_path):
+            pass
+    else:
+        with RunLock(tmp_path):
+            pass
