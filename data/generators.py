@@ -1,0 +1,117 @@
+"""Verifiable tasks made on the spot by reasoning-gym: questions with known answers, the same ones for the same seed.
+
+Owns: which instances a (families, rows, seed) triple stands for. Refuses: families whose questions
+cannot be reproduced or have no single answer text. reasoning_gym takes seconds to import, so it is imported inside functions only.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from data.errors import UserError
+from data.worked import bare_answer, worked_answer
+
+# reasoning-gym draws item i of a data set from Random(seed + i), and word_ladder refuses sizes above this one.
+VIRTUAL_SIZE = 20_000
+
+REFUSED_FAMILIES = {
+    "composite": "it mixes other families; list those families themselves",
+    "propositional_logic": "its items carry no answer text",
+    "time_intervals": "its items depend on today's date, so a run could not be repeated",
+}
+
+
+def instances(
+    families: Mapping[str, Mapping[str, Any]], rows: int, seed: int, completions: str | None = None
+) -> list[dict[str, Any]]:
+    """Return `rows` rows {"prompt", "answer", "family"}, families interleaved in equal shares (the first ones get the remainder).
+
+    `completions` adds "completion": "worked" for short reasoning that ends in the tagged answer, "bare" for the tagged answer alone.
+    Raises UserError for an unknown or refused family, and for parameters that the family does not accept.
+    """
+    if completions not in (None, "worked", "bare"):
+        raise UserError(f"completions={completions!r} is not known; use worked or bare")
+    if not families:
+        raise UserError("generator.families is empty; name at least one reasoning-gym family, such as chain_sum: {}")
+    if rows < 1:
+        raise UserError(f"generator.rows={rows} is not accepted; use 1 or more")
+    streams = [entries(family, parameters, seed) for family, parameters in families.items()]
+    made = []
+    for number in range(rows):
+        _, entry = next(streams[number % len(streams)])
+        made.append(_row(entry, completions))
+    return made
+
+
+def entries(family: str, parameters: Mapping[str, Any], seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (index, entry {"family", "question", "answer", "metadata"}) of one family without an end, the same for the same seed."""
+    family_seed = _family_seed(seed, family)
+    index = 0
+    while True:
+        # A new block of VIRTUAL_SIZE items starts where the seeds of the block before it end.
+        dataset = _dataset(family, parameters, family_seed + index)
+        for offset in range(VIRTUAL_SIZE):
+            entry = dataset[offset]
+            if not isinstance(entry["answer"], str):
+                raise UserError(f"families.{family}: item {index} has no answer text; choose another family")
+            yield (
+                index,
+                {
+                    "family": family,
+                    "question": entry["question"].strip(),
+                    "answer": entry["answer"],
+                    "metadata": entry["metadata"],
+                },
+            )
+            index += 1
+
+
+def check_families(families: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise UserError unless every family exists and accepts its parameters; generates nothing."""
+    for family, parameters in families.items():
+        _dataset(family, parameters, 0)
+
+
+def _family_seed(seed: int, family: str) -> int:
+    """Hashed (31 bits) rather than added: reasoning-gym uses seed + index, so neighbouring seeds share nearly all instances."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{family}".encode()).digest()[:4], "big") >> 1
+
+
+def _row(entry: Mapping[str, Any], completions: str | None) -> dict[str, Any]:
+    row = {"prompt": entry["question"], "answer": entry["answer"], "family": entry["family"]}
+    if completions == "worked":
+        row["completion"] = worked_answer(entry["family"], entry["question"], entry["answer"], entry["metadata"])
+    elif completions == "bare":
+        row["completion"] = bare_answer(entry["answer"])
+    return row
+
+
+def _dataset(family: str, parameters: Mapping[str, Any], seed: int) -> Any:
+    """Build one reasoning-gym data set, turning its complaints into UserError."""
+    if family in REFUSED_FAMILIES:
+        raise UserError(f"families.{family} is refused: {REFUSED_FAMILIES[family]}")
+    import reasoning_gym
+    from reasoning_gym.factory import DATASETS
+
+    if family not in DATASETS:
+        raise UserError(f"families.{family} is not a reasoning-gym family; {_nearest(family, DATASETS)}")
+    accepted = {field.name for field in dataclasses.fields(DATASETS[family][1])} - {"seed", "size"}
+    unknown = sorted(set(parameters) - accepted)
+    if unknown:
+        raise UserError(
+            f"families.{family}.{unknown[0]} is not a parameter of this family; accepted: {', '.join(sorted(accepted))}"
+        )
+    try:
+        return reasoning_gym.create_dataset(family, seed=seed, size=VIRTUAL_SIZE, **parameters)
+    except (AssertionError, ValueError, TypeError) as error:
+        raise UserError(f"families.{family}={dict(parameters)} is not accepted: {error}") from error
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=3)
+    if close:
+        return f"the nearest are {', '.join(close)}"
+    return f"accepted are {', '.join(sorted(set(known) - set(REFUSED_FAMILIES)))}"
