@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from training.config import batch_checks, cross_checks, source_checks
+from training.config import batch_checks, cross_checks, family_checks, name_checks, source_checks
 from training.config.errors import ConfigError
 from training.config.expand import expand
 from training.config.overrides import apply_overrides
@@ -30,6 +30,8 @@ RULES = (
     source_checks.suites_have_items_of_their_own,
     source_checks.files_exist,
     source_checks.hub_names_have_a_revision,
+    name_checks.bundled_models_are_shipped,
+    family_checks.families_exist_and_take_their_parameters,
 )
 
 

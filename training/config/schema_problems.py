@@ -33,12 +33,13 @@ def _problem(document: Document, at: KeyPath, details: ErrorDetails) -> Problem:
         return document.problem(at, unknown_key(document, at, kind), show_value=False)
     if details["type"] == "missing":
         return document.problem(at, f"is missing; it is {_meaning(at, kind)}", show_value=False)
-    if details["type"] in _NO_KIND:
+    no_mapping = at[:1] == ("stages",) and len(at) == 2 and not isinstance(document.value(at), dict)
+    if details["type"] in _NO_KIND or no_mapping:
         return _problem_of_kind(document, at)
     if details["type"] == "value_error":
         return document.problem(at, str(details["ctx"]["error"]))
     if "[key]" in details["loc"]:
-        return document.problem(at, f"the name must be {_accepted_key(at)}", show_value=False)
+        return document.problem(at, f"the name must be {_accepted_key(at, kind)}", show_value=False)
     return document.problem(at, _must_be(document, at, details, kind))
 
 
@@ -101,8 +102,8 @@ def _options(schema: dict[str, Any]) -> list[str]:
     return [word for word in words if isinstance(word, str)]
 
 
-def _accepted_key(at: KeyPath) -> str:
-    names = (block_at(at[:-1], None) or {}).get("propertyNames", {})
+def _accepted_key(at: KeyPath, kind: str | None) -> str:
+    names = (block_at(at[:-1], kind) or {}).get("propertyNames", {})
     return accepted(names)
 
 

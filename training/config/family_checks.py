@@ -1,0 +1,38 @@
+"""Rules of task families: each exists, can be reproduced, and takes the parameters it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from data.generators import REFUSED_FAMILIES
+from training.config.cross_checks import Finding
+from training.config.document import KeyPath
+from training.config.pipeline import Pipeline
+from training.config.source_checks import data_blocks
+from training.config.suggest import nearest
+from training.config.task_families import families, parameters
+
+
+def families_exist_and_take_their_parameters(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every family of every generator is one of reasoning-gym's, and so are its parameters."""
+    for at, block in data_blocks(pipeline):
+        if block.generator is None:
+            continue
+        for family, given in block.generator.families.items():
+            here: KeyPath = (*at, "generator", "families", family)
+            if family in REFUSED_FAMILIES:
+                yield here, f"is refused: {REFUSED_FAMILIES[family]}"
+            elif family not in families():
+                yield here, f"reasoning-gym has no such family{nearest(family, families())}"
+            else:
+                yield from _parameter_findings(here, family, given)
+
+
+def _parameter_findings(at: KeyPath, family: str, given: dict[str, object]) -> Iterator[Finding]:
+    known = parameters(family)
+    for name, value in given.items():
+        if name not in known:
+            accepted = ", ".join(known) or "none"
+            yield (*at, name), f"is no parameter of {family}{nearest(name, known)}; accepted: {accepted}"
+        elif known[name].accepted_kinds and not known[name].admits(value):
+            yield (*at, name), f"must be {known[name].accepted_words}"
