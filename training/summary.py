@@ -9,11 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from training.report.collect import RunView, StageView, read_run
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 CONFIDENCE = 0.95
+PLAIN_WIDTH = 400
+Items = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""Model -> suite -> item id -> row of items.jsonl."""
+
 METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
 
 
@@ -80,12 +87,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole table; `missing` says in words what is not there yet."""
+    """The whole table; `over_base` has every model against the base, `missing` says what is not there yet."""
 
     name: str
     suites: list[str]
     rows: list[ModelRow]
     comparisons: list[Comparison]
+    over_base: list[Comparison]
     missing: list[str]
 
 
@@ -100,14 +108,10 @@ def summarise_view(run: RunView) -> Summary:
     rows = [_row(model, evaluations[model.name]) for model in run.models]
     suites = list(dict.fromkeys(suite for row in rows for suite in row.scores))
     items = {name: _items(stages) for name, stages in evaluations.items()}
-    comparisons = [
-        comparison
-        for model, other in _pairs(run)
-        for suite in suites
-        if (comparison := _compare(items, model, other, suite)) is not None
-    ]
+    comparisons = _compare_all(items, list(_pairs(run)), suites)
+    over_base = _compare_all(items, [(row.name, "base") for row in rows if row.name != "base"], suites)
     missing = [f"{stage.name} ({stage.kind}): {stage.state}" for stage in run.stages if stage.state != "done"]
-    return Summary(run.name, suites, rows, comparisons, missing)
+    return Summary(run.name, suites, rows, comparisons, over_base, missing)
 
 
 def _by_suite(run: RunView, model: str) -> dict[str, StageView]:
@@ -166,9 +170,12 @@ def _sft_ancestor(run: RunView, model: StageView) -> str | None:
     return parent.name if parent is not None else None
 
 
-def _compare(
-    items: dict[str, dict[str, dict[str, dict[str, Any]]]], model: str, other: str, suite: str, metric: str = "accuracy"
-) -> Comparison | None:
+def _compare_all(items: Items, pairs: list[tuple[str, str]], suites: list[str]) -> list[Comparison]:
+    found = [_compare(items, model, other, suite) for model, other in pairs for suite in suites]
+    return [comparison for comparison in found if comparison is not None]
+
+
+def _compare(items: Items, model: str, other: str, suite: str, metric: str = "accuracy") -> Comparison | None:
     """The paired comparison on the questions that both answered, or None when there is none."""
     from training.statistics import paired_difference
 
@@ -187,10 +194,11 @@ def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
     """Print the table and the comparisons to `file` (default stdout): coloured on a terminal, else plain ASCII."""
     from rich.console import Console
 
-    file = file or sys.stdout
-    console = Console(file=file, highlight=False, soft_wrap=True)
+    console = Console(file=file or sys.stdout, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     summary = summarise(run_dir)
-    if any(row.scores for row in summary.rows):
+    if summary.suites:
         console.print(_table(summary, console.is_terminal))
     for comparison in summary.comparisons:
         style = {"better": "green", "worse": "red"}.get(comparison.verdict, "yellow")
@@ -199,16 +207,18 @@ def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
         console.print(f"not finished: {line}", style="yellow", markup=False)
 
 
-def _table(summary: Summary, terminal: bool) -> Any:
-    """A rich table: one row per model, per suite accuracy with its interval and n, and the format rate."""
+def _table(summary: Summary, terminal: bool) -> "Table":
+    """One row per model; per suite the accuracy with its interval, and the format rate. Two suites fit 80 columns."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAVY if terminal else box.ASCII2, pad_edge=False)
     table.add_column("model", no_wrap=True)
     for suite in summary.suites:
-        table.add_column(f"{suite}\naccuracy % (95 % interval), n", no_wrap=True, justify="right")
-        table.add_column(f"{suite}\nformat %", no_wrap=True, justify="right")
+        counts = sorted({row.scores[suite].n for row in summary.rows if suite in row.scores})
+        title = f"{suite} (n={', '.join(map(str, counts))})"
+        table.add_column(f"{title}\naccuracy %, 95 % int.", no_wrap=True, justify="right")
+        table.add_column("\nformat %", no_wrap=True, justify="right")
     for row in summary.rows:
         cells = [row.name]
         for suite in summary.suites:
@@ -221,5 +231,5 @@ def _cells(score: SuiteScore | None) -> tuple[str, str]:
     if score is None:
         return "-", "-"
     low, high = (100 * bound for bound in score.ci95)
-    accuracy = f"{100 * score.accuracy:.1f} ({low:.1f} to {high:.1f}), n={score.n}"
+    accuracy = f"{100 * score.accuracy:.1f} ({low:.1f} to {high:.1f})"
     return accuracy, "-" if score.format_rate is None else f"{100 * score.format_rate:.1f}"

@@ -1,0 +1,191 @@
+"""The name, unit and meaning of every metric a run writes: the one list behind docs/metrics.md and the report's labels.
+
+A `*` in a name stands for a reward's or a phase's name. `python -m training.metric_names` prints docs/metrics.md.
+"""
+
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+TRAINING = ("sft", "dpo", "grpo")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: a short title for charts, its unit, what it means, and the kinds of stage that write it."""
+
+    title: str
+    unit: str
+    meaning: str
+    kinds: tuple[str, ...] = TRAINING
+
+
+METRICS: dict[str, Metric] = {
+    "step": Metric("Optimizer step", "steps", "The optimizer step this line describes, counted from 1."),
+    "round": Metric("Rollout round", "rounds", "The rollout round whose completions the step trained on.", ("grpo",)),
+    "time": Metric("Time", "Unix seconds", "When the step ended."),
+    "epoch": Metric("Epoch", "passes", "How often the training rows have been gone through, as a fraction."),
+    "loss": Metric(
+        "Loss",
+        "nats",
+        "What the optimizer lowers. SFT: mean negative log-likelihood of a trained token. DPO: the preference loss of "
+        "a pair. GRPO: the policy objective, near 0 by construction; read the reward instead.",
+    ),
+    "learning_rate": Metric("Learning rate", "", "The learning rate of the step, after warm-up and decay."),
+    "grad_norm": Metric("Gradient norm", "L2 norm", "Norm of the gradient over all parameters before clipping."),
+    "entropy": Metric("Entropy", "nats", "Mean entropy of the model's next-token distribution on trained positions."),
+    "num_tokens": Metric("Tokens seen", "tokens", "Tokens the trainer has gone through since the stage began."),
+    "mean_token_accuracy": Metric(
+        "Token accuracy", "share", "Share of trained tokens the model would have put first.", ("sft", "dpo")
+    ),
+    "aux_loss": Metric("Router loss", "", "Load-balancing loss of a mixture-of-experts model."),
+    "rewards/chosen": Metric(
+        "Implicit reward",
+        "beta x nats",
+        "DPO's implicit reward of the chosen answers: beta times the log ratio.",
+        ("dpo",),
+    ),
+    "rewards/rejected": Metric("Implicit reward", "beta x nats", "The same for the rejected answers.", ("dpo",)),
+    "rewards/margins": Metric("Reward margin", "beta x nats", "Chosen less rejected implicit reward.", ("dpo",)),
+    "rewards/accuracies": Metric(
+        "Preference accuracy", "share", "Share of pairs whose chosen answer has the higher implicit reward.", ("dpo",)
+    ),
+    "logps/chosen": Metric(
+        "Log-probability",
+        "nats",
+        "Summed log-probability of the chosen answers; falling with the rejected is common.",
+        ("dpo",),
+    ),
+    "logps/rejected": Metric("Log-probability", "nats", "Summed log-probability of the rejected answers.", ("dpo",)),
+    "logits/chosen": Metric("Mean logit", "", "Mean logit over the chosen answers' positions.", ("dpo",)),
+    "logits/rejected": Metric("Mean logit", "", "Mean logit over the rejected answers' positions.", ("dpo",)),
+    "reward": Metric(
+        "Reward", "weighted sum", "Mean total reward of the completions (weighted sum of the rewards).", ("grpo",)
+    ),
+    "reward/error_rate": Metric(
+        "Unscorable completions",
+        "share",
+        "Share of completions so far for which a reward raised an exception.",
+        ("grpo",),
+    ),
+    "groups/without_signal": Metric(
+        "Groups without signal", "share", "Share of groups in which no reward named by `signal` differs.", ("grpo",)
+    ),
+    "reward/*": Metric("Reward by name", "reward", "Mean of one reward, before its weight.", ("grpo",)),
+    "rewards/*/std": Metric("Spread of a reward", "reward", "Standard deviation of one reward.", ("grpo",)),
+    "reward_std": Metric(
+        "Reward spread",
+        "reward",
+        "Standard deviation of the total reward; 0 leaves GRPO nothing to learn from.",
+        ("grpo",),
+    ),
+    "frac_reward_zero_std": Metric(
+        "Groups without signal",
+        "share",
+        "Share of groups whose completions all have the same reward: advantage 0.",
+        ("grpo",),
+    ),
+    "completions/mean_length": Metric("Completion length", "tokens", "Mean length of the completions.", ("grpo",)),
+    "completions/min_length": Metric("Shortest completion", "tokens", "Length of the shortest completion.", ("grpo",)),
+    "completions/max_length": Metric("Longest completion", "tokens", "Length of the longest completion.", ("grpo",)),
+    "completions/clipped_ratio": Metric(
+        "Cut-off completions", "share", "Share of completions that reached the length limit without ending.", ("grpo",)
+    ),
+    "completions/mean_terminated_length": Metric(
+        "Length when ended", "tokens", "Mean length of the completions that ended by themselves.", ("grpo",)
+    ),
+    "completions/min_terminated_length": Metric("", "tokens", "Shortest of the completions that ended.", ("grpo",)),
+    "completions/max_terminated_length": Metric("", "tokens", "Longest of the completions that ended.", ("grpo",)),
+    "kl": Metric(
+        "KL to the reference", "nats", "Mean KL estimate a token to the reference model; only with beta > 0.", ("grpo",)
+    ),
+    "clip_ratio/*": Metric(
+        "Clipped ratios", "share", "Share of tokens whose probability ratio was clipped.", ("grpo",)
+    ),
+    "cispo_clip_ratio": Metric("Clipped ratios", "share", "The same for the CISPO loss.", ("grpo",)),
+    "vespo/*": Metric("VESPO weight", "", "Mean sequence weight of the VESPO loss.", ("grpo",)),
+    "policy_loss": Metric("Policy loss", "nats", "The loss without the terms that are reported apart.", ("grpo",)),
+    "entropy_coef": Metric(
+        "Entropy coefficient", "", "The present weight of the entropy bonus, when it adapts.", ("grpo",)
+    ),
+    "sampling/*": Metric(
+        "Sampler against trainer",
+        "nats or ratio",
+        "How far the sampler's log-probabilities are from the trainer's.",
+        ("grpo",),
+    ),
+    "tools/*": Metric(
+        "Tool calls", "per completion", "How often tools were called, and how often they failed.", ("grpo",)
+    ),
+    "step_time": Metric(
+        "TRL's step time", "s", "TRL's own timing: without optimizer, data, logging, saving.", ("grpo",)
+    ),
+    "timing_s/step": Metric("Step time", "s", "Wall time from one optimizer step's end to the next, mean over ranks."),
+    "timing_s/data": Metric("data", "s", "Waiting for and collating the next rows."),
+    "timing_s/generate": Metric("generate", "s", "Drawing completions.", ("grpo", "sample", "evaluate")),
+    "timing_s/reward": Metric("reward", "s", "Scoring completions.", ("grpo", "sample", "evaluate")),
+    "timing_s/old_logprobs": Metric(
+        "old_logprobs", "s", "Log-probabilities under the policy that drew them.", ("grpo",)
+    ),
+    "timing_s/ref_logprobs": Metric("ref_logprobs", "s", "Log-probabilities under the reference.", ("dpo", "grpo")),
+    "timing_s/forward_backward": Metric("forward_backward", "s", "Forward and backward passes of the trained model."),
+    "timing_s/optimizer": Metric(
+        "optimizer", "s", "Gradient clipping and the optimizer; under DeepSpeed its engine's step."
+    ),
+    "timing_s/weight_sync": Metric(
+        "weight_sync", "s", "Sending weights to the generator, or gathering them for it.", ("grpo",)
+    ),
+    "timing_s/checkpoint": Metric("checkpoint", "s", "Saving a checkpoint."),
+    "timing_s/evaluate": Metric("evaluate", "s", "The trainer's own evaluation loop."),
+    "timing_s/log": Metric("log", "s", "Logging."),
+    "timing_s/unaccounted": Metric(
+        "unaccounted", "s", "What no phase claims: step less the phases; under 3 % is kept."
+    ),
+    "timing_s_min/*": Metric(
+        "Fastest rank", "s", "The same phase on the rank that spent least; with several ranks only."
+    ),
+    "timing_s_max/*": Metric(
+        "Slowest rank", "s", "The same phase on the rank that spent most; with several ranks only."
+    ),
+    "overlap_s/*": Metric("Beside the main thread", "s", "Work done beside the main thread; not part of the sum."),
+    "rank/slowest": Metric("Slowest rank", "rank", "The rank that was busiest in this step; with several ranks only."),
+    "perf/tokens_per_s": Metric("Throughput", "tokens/s", "Unpadded tokens trained on per second, over all ranks."),
+    "perf/samples_per_s": Metric("Throughput", "rows/s", "Rows trained on per second, over all ranks."),
+    "perf/mfu": Metric(
+        "Arithmetic used", "share", "Model FLOP/s over the FLOP/s measured on this machine at the start."
+    ),
+    "perf/peak_memory_gb": Metric("Peak memory", "GB", "Highest memory so far, summed over ranks."),
+}
+
+HEADER = """# Metrics
+
+Generated by `python -m training.metric_names`; change `METRICS` there.
+
+Every training stage writes one flat JSON object per optimizer step to `<stage folder>/metrics.jsonl`, and the tracker
+mirrors it. `timing_s/*` are seconds of the main thread: the phases do not overlap, and with `unaccounted` they sum to
+`timing_s/step`. A `*` stands for the name of a reward or a phase. Metrics that TRL writes keep TRL's names, except that
+`rewards/NAME/mean` of its GRPO trainer is called `reward/NAME`, since `rewards/chosen` means something else in DPO.
+
+| Metric | Unit | Written by | Meaning |
+|---|---|---|---|
+"""
+
+
+def describe(name: str) -> Metric | None:
+    """The metric of that name, by exact name first and then by pattern; None when it is not listed."""
+    if name in METRICS:
+        return METRICS[name]
+    return next((metric for pattern, metric in METRICS.items() if "*" in pattern and fnmatchcase(name, pattern)), None)
+
+
+def render_markdown() -> str:
+    """The text of docs/metrics.md."""
+    rows = [
+        f"| `{name}` | {metric.unit or '-'} | {', '.join(metric.kinds)} | {metric.meaning} |"
+        for name, metric in METRICS.items()
+    ]
+    return HEADER + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_markdown())

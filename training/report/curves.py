@@ -1,0 +1,83 @@
+"""Curves of every training stage: which metrics share a chart, and in which order they appear."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from training.metric_names import describe
+from training.report.charts import Series, line_chart
+from training.report.collect import RunView, StageView
+from training.report.markup import Markup, element, section
+
+CHARTS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "sft": (("loss",), ("mean_token_accuracy",), ("grad_norm",), ("learning_rate",), ("entropy",)),
+    "dpo": (
+        ("loss",),
+        ("rewards/chosen", "rewards/rejected"),
+        ("rewards/accuracies",),
+        ("rewards/margins",),
+        ("logps/chosen", "logps/rejected"),
+        ("grad_norm",),
+    ),
+    "grpo": (
+        ("reward",),
+        ("reward/*",),
+        ("completions/mean_length",),
+        ("reward_std",),
+        ("frac_reward_zero_std", "groups/without_signal"),
+        ("completions/clipped_ratio",),
+        ("kl",),
+        ("entropy",),
+        ("loss",),
+        ("grad_norm",),
+    ),
+}
+SHARED = (("perf/tokens_per_s",),)
+NOT_REWARDS = ("reward/error_rate",)
+
+
+def curves_section(run: RunView) -> Markup | None:
+    """The curves of every stage that has trained at least one step; None when none has."""
+    parts: list[Markup] = []
+    for number, stage in enumerate(run.models):
+        rows = stage.lines("metrics.jsonl")
+        charts = stage_charts(stage, rows, number)
+        if charts:
+            steps = f"{len(rows)} optimizer steps" + ("" if stage.state == "done" else ", unfinished")
+            parts.append(element("h3", stage.name, element("small", f"{stage.kind}, {steps}")))
+            parts.append(element("div", *charts, class_="grid"))
+    lead = "Thin: each optimizer step. Bold: centred moving average. Hover over a point for its numbers."
+    return section("curves", "Training curves", *parts, lead=lead) if parts else None
+
+
+def stage_charts(stage: StageView, rows: list[dict[str, Any]], colour: int = 1) -> list[Markup]:
+    """The charts of one stage, those with data only; a single line has the stage's colour, as in the results."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    charts = []
+    for wanted in (*CHARTS.get(stage.kind, ()), *SHARED):
+        found = _matching(wanted, names)
+        series = [_series(rows, name, 1 + number if len(found) > 1 else colour) for number, name in enumerate(found)]
+        series = [one for one in series if one.points]
+        metric = describe(wanted[0])
+        if series and metric is not None:
+            charts.append(line_chart(metric.title, metric.unit, series))
+    return charts
+
+
+def _matching(wanted: Iterable[str], names: Iterable[str]) -> list[str]:
+    """The metrics that were written, with `reward/*` opened; the order of `wanted` is kept."""
+    found = []
+    for pattern in wanted:
+        prefix = pattern.removesuffix("*")
+        found += [
+            n for n in names if n == pattern or (prefix != pattern and n.startswith(prefix) and n not in NOT_REWARDS)
+        ]
+    return found
+
+
+def _series(rows: list[dict[str, Any]], name: str, colour: int) -> Series:
+    points = [(float(row["step"]), float(row[name])) for row in rows if _is_number(row.get(name)) and "step" in row]
+    return Series(name.rsplit("/", 1)[-1] if "/" in name else name, points, colour)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value == value and abs(value) != float("inf")

@@ -1,0 +1,85 @@
+"""Scales and numbers of charts: round tick values, positions, and figures as people write them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values `low`..`high` to positions `start`..`end` (either direction)."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The position of a value; values beyond the ends are held at them."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+
+def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round values that cover `low`..`high`, spaced 1, 2 or 5 times a power of ten, first <= low and last >= high."""
+    if not high > low:
+        reach = abs(low) * 0.1 or 1.0
+        low, high = low - reach, high + reach
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    spacing = next(factor * power for factor in (1, 2, 5, 10) if rough <= factor * power * 1.0001)
+    first, last = math.floor(low / spacing + 1e-9), math.ceil(high / spacing - 1e-9)
+    return [round(index * spacing, 12) for index in range(first, last + 1)]
+
+
+def figure(value: float) -> str:
+    """A number for an axis or a tooltip: at most four digits that matter, thousands apart, tiny ones as powers."""
+    if not math.isfinite(value):
+        return "not a number"
+    size = abs(value)
+    if size and size < 0.001:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    if size >= 1_000_000:
+        return f"{value / 1_000_000:.3g} M"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share from 0 to 1 as percent."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def points(change: float) -> str:
+    """A signed change of a share in percentage points, with a true minus sign."""
+    return f"{100 * change:+.1f}".replace("-", "\u2212")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 48 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def smoothed(values: Sequence[float]) -> tuple[list[float], int]:
+    """(centred moving average, its window in points): about an eighth of the series, less towards the ends."""
+    reach = max(2, len(values) // 16)
+    averaged = []
+    for index in range(len(values)):
+        near = min(reach, index, len(values) - 1 - index)
+        window = values[index - near : index + near + 1]
+        averaged.append(sum(window) / len(window))
+    return averaged, 2 * reach + 1
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = 300) -> list[tuple[float, float]]:
+    """At most `most` points, each the mean of neighbours, so that a long run stays a small page."""
+    if len(points) <= most:
+        return list(points)
+    size = math.ceil(len(points) / most)
+    chunks = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(sum(x for x, _ in chunk) / len(chunk), sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]
