@@ -1,5 +1,5 @@
-"""The one exception that means "the user can fix this"; every room raises it, `launch.cli` turns it into exit code 2."""
+"""The one exception that means "the user can fix this": every room raises it, `launch.cli` makes it exit code 2."""
 
 
 class UserError(ValueError):
-    """A mistake in the user's config, data or machine; its message names what was found, what is accepted and the fix."""
+    """A mistake in config, data or machine; its message names what was found, what is accepted and the fix."""

@@ -1,7 +1,8 @@
 """Verifiable tasks made on the spot by reasoning-gym: questions with known answers, the same ones for the same seed.
 
 Owns: which instances a (families, rows, seed) triple stands for. Refuses: families whose questions
-cannot be reproduced or have no single answer text. reasoning_gym takes seconds to import, so it is imported inside functions only.
+cannot be reproduced or have no single answer text. reasoning_gym takes seconds to import, so it is imported inside
+functions only.
 """
 
 import dataclasses
@@ -25,10 +26,12 @@ REFUSED_FAMILIES = {
 def instances(
     families: Mapping[str, Mapping[str, Any]], rows: int, seed: int, completions: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return `rows` rows {"prompt", "answer", "family"}, families interleaved in equal shares (the first ones get the remainder).
+    """Return `rows` rows {"prompt", "answer", "family"}, families interleaved in equal shares (the first ones get
+    the remainder).
 
-    `completions` adds "completion": "worked" for short reasoning that ends in the tagged answer, "bare" for the tagged answer alone.
-    Raises UserError for an unknown or refused family, and for parameters that the family does not accept.
+    `completions` adds "completion": "worked" for short reasoning that ends in the tagged answer, "bare" for the
+    tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
+    not accept.
     """
     if completions not in (None, "worked", "bare"):
         raise UserError(f"completions={completions!r} is not known; use worked or bare")
@@ -45,7 +48,9 @@ def instances(
 
 
 def entries(family: str, parameters: Mapping[str, Any], seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (index, entry {"family", "question", "answer", "metadata"}) of one family without an end, the same for the same seed."""
+    """Yield (index, entry {"family", "question", "answer", "metadata"}) of one family without an end, the same for
+    the same seed.
+    """
     family_seed = _family_seed(seed, family)
     index = 0
     while True:
@@ -74,7 +79,9 @@ def check_families(families: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _family_seed(seed: int, family: str) -> int:
-    """Hashed (31 bits) rather than added: reasoning-gym uses seed + index, so neighbouring seeds share nearly all instances."""
+    """Hashed (31 bits) rather than added: reasoning-gym uses seed + index, so neighbouring seeds share nearly all
+    instances.
+    """
     return int.from_bytes(hashlib.sha256(f"{seed}/{family}".encode()).digest()[:4], "big") >> 1
 
 

@@ -1,7 +1,8 @@
 """Short worked answers for generated questions: a few lines of reasoning, then the tagged answer.
 
-They are what SFT trains on, so they are as short as the reasoning allows (a small model reads a few hundred of them), and each
-ends in an answer computed by the steps themselves and compared with the generator's. A family without steps gets the tagged answer alone.
+They are what SFT trains on, so they are as short as the reasoning allows (a small model reads a few hundred of
+them), and each ends in an answer computed by the steps themselves and compared with the generator's. A family
+without steps gets the tagged answer alone.
 """
 
 import ast
@@ -22,9 +23,11 @@ def bare_answer(answer: str) -> str:
 
 
 def worked_answer(family: str, question: str, answer: str, metadata: Mapping[str, Any]) -> str:
-    """Return reasoning lines for `family` (a key of WORKED), then the tagged answer; the tagged answer alone for other families.
+    """Return reasoning lines for `family` (a key of WORKED), then the tagged answer; the tagged answer alone for
+    other families.
 
-    `metadata` is reasoning-gym's own of the item. The steps compute the answer independently: that they meet `answer` is asserted.
+    `metadata` is reasoning-gym's own of the item. The steps compute the answer independently: that they meet
+    `answer` is asserted.
     """
     if family not in WORKED:
         return bare_answer(answer)
@@ -55,7 +58,9 @@ def _left_to_right(expression: str, number: Callable[[str], Any]) -> Steps:
 
 
 def _basic_arithmetic(question: str, metadata: Mapping[str, Any]) -> Steps:
-    """One operation a line, in the order of evaluation; `/` divides to the floor, as the generator's own evaluation does."""
+    """One operation a line, in the order of evaluation; `/` divides to the floor, as the generator's own evaluation
+    does.
+    """
     lines: list[str] = []
     return lines, str(_evaluate(ast.parse(metadata["expression"].strip(), mode="eval").body, lines))
 
@@ -80,7 +85,8 @@ def _evaluate(node: ast.expr, lines: list[str]) -> int:
         if not isinstance(node.operand, ast.Constant):
             lines.append(f"-({value}) = {-value}")
         return -value
-    assert isinstance(node, ast.Constant) and isinstance(node.value, int), ast.dump(node)
+    assert isinstance(node, ast.Constant), ast.dump(node)
+    assert isinstance(node.value, int), ast.dump(node)
     return node.value
 
 
@@ -195,7 +201,8 @@ def _linear(node: ast.expr) -> tuple[int, int]:
         return left_slope + right_slope, left + right
     if isinstance(node.op, ast.Sub):
         return left_slope - right_slope, left - right
-    assert isinstance(node.op, ast.Mult) and not (left_slope and right_slope), ast.dump(node)
+    assert isinstance(node.op, ast.Mult), ast.dump(node)
+    assert not (left_slope and right_slope), ast.dump(node)
     return left_slope * right + right_slope * left, left * right
 
 
