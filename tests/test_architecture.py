@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ LIGHT = [
 ]
 
 
-def imported_roots(path):
+def imported_roots(path: Path) -> Iterator[str]:
     """Every top-level name that a file imports, at module level or inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -40,32 +41,32 @@ def imported_roots(path):
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_from_launch_to_training_to_data(path):
+def test_imports_go_from_launch_to_training_to_data(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0]
     forbidden = set(MAY_IMPORT) - MAY_IMPORT[room] | {"tests"}
     assert not forbidden & set(imported_roots(path))
 
 
-def test_no_module_is_named_like_the_standard_library():
+def test_no_module_is_named_like_the_standard_library() -> None:
     assert [str(path) for path in SOURCES if path.stem in sys.stdlib_module_names] == []
 
 
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
-def test_no_module_without_a_subject(name):
+def test_no_module_without_a_subject(name: str) -> None:
     assert [str(path) for path in SOURCES if path.stem == name or name in path.parts] == []
 
 
-def run_python(code):
+def run_python(code: str) -> str:
     """Run code in a fresh interpreter; returns what it printed."""
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_command_line_and_plan_import_nothing_heavy():
+def test_command_line_and_plan_import_nothing_heavy() -> None:
     code = f"import sys, {', '.join(LIGHT)}; print([name for name in {HEAVY!r} if name in sys.modules])"
     assert run_python(code).strip() == "[]"
 
 
-def test_planning_a_shipped_pipeline_imports_nothing_heavy(tmp_path):
+def test_planning_a_shipped_pipeline_imports_nothing_heavy(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ print([name for name in {HEAVY!r} if name in sys.modules])
     assert run_python(code).strip() == "[]"
 
 
-def test_help_answers_in_about_a_second():
+def test_help_answers_in_about_a_second() -> None:
     """The best of three, so that a busy machine does not decide; 1.5 s is half of what importing torch alone costs."""
     seconds = []
     for _ in range(3):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,13 +33,14 @@ with RunLock(Path(sys.argv[1])) as lock:
 """
 
 
-def start_holder(run_dir, program=HOLDER):
+def start_holder(run_dir: Path, program: str = HOLDER) -> tuple[subprocess.Popen[str], str]:
     """Start a process that holds the lock of `run_dir`; returns it and the line it printed."""
     process = subprocess.Popen([sys.executable, "-c", program, str(run_dir)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
-def test_lock_second_process_is_refused_with_pid_and_host(tmp_path):
+def test_lock_second_process_is_refused_with_pid_and_host(tmp_path: Path) -> None:
     holder, _ = start_holder(tmp_path)
     try:
         with pytest.raises(UserError) as refusal, RunLock(tmp_path):
@@ -50,16 +52,16 @@ def test_lock_second_process_is_refused_with_pid_and_host(tmp_path):
     assert platform.node() in str(refusal.value)
 
 
-def test_lock_of_a_killed_process_is_taken_over(tmp_path):
+def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     holder, _ = start_holder(tmp_path)
     holder.kill()
     holder.wait()
-    assert read_owner(tmp_path / LOCK_NAME)["pid"] == holder.pid
+    assert f'"pid": {holder.pid}' in (tmp_path / LOCK_NAME).read_text()
     with RunLock(tmp_path):
-        assert read_owner(tmp_path / LOCK_NAME)["pid"] == os.getpid()
+        assert f'"pid": {os.getpid()}' in (tmp_path / LOCK_NAME).read_text()
 
 
-def test_lock_of_a_killed_runner_is_kept_by_its_ranks(tmp_path):
+def test_lock_of_a_killed_runner_is_kept_by_its_ranks(tmp_path: Path) -> None:
     holder, rank = start_holder(tmp_path, HOLDER_WITH_RANK)
     holder.kill()
     holder.wait()
@@ -73,7 +75,7 @@ def test_lock_of_a_killed_runner_is_kept_by_its_ranks(tmp_path):
         pass
 
 
-def test_lock_released_can_be_taken_again(tmp_path):
+def test_lock_released_can_be_taken_again(tmp_path: Path) -> None:
     with RunLock(tmp_path):
         pass
     assert read_owner(tmp_path / LOCK_NAME) is None
@@ -81,7 +83,7 @@ def test_lock_released_can_be_taken_again(tmp_path):
         pass
 
 
-def test_lock_of_a_reused_pid_is_taken_over(tmp_path):
+def test_lock_of_a_reused_pid_is_taken_over(tmp_path: Path) -> None:
     """The pid lives, but as another process than the one that wrote the lock."""
     owner = {"pid": os.getpid(), "host": platform.node(), "born": "1", "started_at": "2026-01-01"}
     (tmp_path / LOCK_NAME).write_text(json.dumps(owner))
@@ -90,7 +92,7 @@ def test_lock_of_a_reused_pid_is_taken_over(tmp_path):
 
 
 @pytest.mark.parametrize(("age_s", "refused"), [(30, True), (3600, False)])
-def test_lock_of_another_host_counts_while_it_is_touched(tmp_path, age_s, refused):
+def test_lock_of_another_host_counts_while_it_is_touched(tmp_path: Path, age_s: float, refused: bool) -> None:
     path = tmp_path / LOCK_NAME
     path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "born": "1", "started_at": "2026-01-01"}))
     os.utime(path, (time.time() - age_s, time.time() - age_s))

@@ -13,7 +13,7 @@ import pytest
 
 from launch.lock import process_birth
 from launch.rank_environment import rank_environments, stage_command
-from launch.ranks import failure_text, run_ranks
+from launch.ranks import RanksEnd, failure_text, run_ranks
 from training.config import Runtime
 
 CHECKPOINTING = """
@@ -29,7 +29,9 @@ CHECKPOINTING = """
 """A rank that behaves as a stage does: it leaves with 75 when told to stop."""
 
 
-def run_program(tmp_path, program, processes=2, **options):
+def run_program(
+    tmp_path: Path, program: str, processes: int = 2, **options: float
+) -> tuple[RanksEnd, list[str], float]:
     """Run `program` on ranks and return how they ended, their logs and how long it took."""
     environments = rank_environments(Runtime(processes=processes), offline=False)
     command = [sys.executable, "-c", textwrap.dedent(program)]
@@ -39,10 +41,10 @@ def run_program(tmp_path, program, processes=2, **options):
     return end, logs, time.monotonic() - started
 
 
-def send_when_ready(tmp_path, number, times=1, processes=2):
+def send_when_ready(tmp_path: Path, number: signal.Signals, times: int = 1, processes: int = 2) -> threading.Thread:
     """Signal this process, as a user or Slurm would, once every rank has printed "ready"."""
 
-    def watch():
+    def watch() -> None:
         logs = [tmp_path / f"rank{rank}.log" for rank in range(processes)]
         while not all(log.exists() and "ready" in log.read_text() for log in logs):
             time.sleep(0.02)
@@ -55,7 +57,7 @@ def send_when_ready(tmp_path, number, times=1, processes=2):
     return thread
 
 
-def test_ranks_all_succeed_returns_zero_with_a_world_each(tmp_path, capfd):
+def test_ranks_all_succeed_returns_zero_with_a_world_each(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     program = """
         import os
         print(*(os.environ[name] for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")))
@@ -66,7 +68,7 @@ def test_ranks_all_succeed_returns_zero_with_a_world_each(tmp_path, capfd):
     assert capfd.readouterr().out == "0 0 2 127.0.0.1\n"
 
 
-def test_ranks_one_fails_ends_the_others_and_shows_its_log(tmp_path):
+def test_ranks_one_fails_ends_the_others_and_shows_its_log(tmp_path: Path) -> None:
     program = """
         import os, sys, time
         if os.environ["RANK"] == "1":
@@ -81,7 +83,7 @@ def test_ranks_one_fails_ends_the_others_and_shows_its_log(tmp_path):
     assert "no such file: weights" in text
 
 
-def test_ranks_deaf_to_term_are_killed_after_the_grace(tmp_path):
+def test_ranks_deaf_to_term_are_killed_after_the_grace(tmp_path: Path) -> None:
     program = """
         import os, signal, sys, time
         if os.environ["RANK"] == "0":
@@ -95,7 +97,7 @@ def test_ranks_deaf_to_term_are_killed_after_the_grace(tmp_path):
 
 
 @pytest.mark.parametrize(("codes", "whole"), [((1, 2), 2), ((2, 1), 2), ((4, 1), 4), ((1, 1), 1), ((75, 75), 75)])
-def test_ranks_exit_codes_become_one(tmp_path, codes, whole):
+def test_ranks_exit_codes_become_one(tmp_path: Path, codes: tuple[int, ...], whole: int) -> None:
     program = f"""
         import os, sys
         sys.exit({codes}[int(os.environ["RANK"])])
@@ -103,7 +105,7 @@ def test_ranks_exit_codes_become_one(tmp_path, codes, whole):
     assert run_program(tmp_path, program)[0].code == whole
 
 
-def test_ranks_killed_rank_names_the_signal(tmp_path):
+def test_ranks_killed_rank_names_the_signal(tmp_path: Path) -> None:
     program = """
         import os, signal
         if os.environ["RANK"] == "1":
@@ -115,7 +117,7 @@ def test_ranks_killed_rank_names_the_signal(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_ranks_signalled_runner_lets_them_checkpoint_and_returns_75(tmp_path, number):
+def test_ranks_signalled_runner_lets_them_checkpoint_and_returns_75(tmp_path: Path, number: signal.Signals) -> None:
     thread = send_when_ready(tmp_path, number)
     end, logs, seconds = run_program(tmp_path, CHECKPOINTING)
     thread.join()
@@ -124,7 +126,7 @@ def test_ranks_signalled_runner_lets_them_checkpoint_and_returns_75(tmp_path, nu
     assert seconds < 20
 
 
-def test_ranks_term_without_a_checkpoint_is_a_failure(tmp_path):
+def test_ranks_term_without_a_checkpoint_is_a_failure(tmp_path: Path) -> None:
     program = """
         import time
         print("ready", flush=True)
@@ -136,7 +138,7 @@ def test_ranks_term_without_a_checkpoint_is_a_failure(tmp_path):
     assert end.code == 1
 
 
-def test_ranks_term_after_they_finished_still_stops_the_run(tmp_path):
+def test_ranks_term_after_they_finished_still_stops_the_run(tmp_path: Path) -> None:
     program = """
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -149,7 +151,7 @@ def test_ranks_term_after_they_finished_still_stops_the_run(tmp_path):
     assert end.code == 75
 
 
-def test_ranks_second_interrupt_kills(tmp_path):
+def test_ranks_second_interrupt_kills(tmp_path: Path) -> None:
     program = """
         import signal, time
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -163,7 +165,7 @@ def test_ranks_second_interrupt_kills(tmp_path):
     assert seconds < 20
 
 
-def test_ranks_children_of_a_rank_do_not_outlive_it(tmp_path):
+def test_ranks_children_of_a_rank_do_not_outlive_it(tmp_path: Path) -> None:
     program = """
         import subprocess, sys
         worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -174,7 +176,7 @@ def test_ranks_children_of_a_rank_do_not_outlive_it(tmp_path):
     assert gone(int(logs[0]))
 
 
-def gone(pid):
+def gone(pid: int) -> bool:
     """Whether a process ends within ten seconds."""
     deadline = time.monotonic() + 10
     while process_birth(pid) is not None:
@@ -184,7 +186,7 @@ def gone(pid):
     return True
 
 
-def test_ranks_of_a_killed_runner_end(tmp_path):
+def test_ranks_of_a_killed_runner_end(tmp_path: Path) -> None:
     program = f"""
         import sys
         from pathlib import Path
@@ -205,7 +207,9 @@ def test_ranks_of_a_killed_runner_end(tmp_path):
     assert all(gone(int(log.read_text())) for log in logs)
 
 
-def test_ranks_second_attempt_appends_to_the_log_and_shows_only_the_new(tmp_path, capfd):
+def test_ranks_second_attempt_appends_to_the_log_and_shows_only_the_new(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run_program(tmp_path, "print('first')", processes=1)
     capfd.readouterr()
     _, logs, _ = run_program(tmp_path, "print('second')", processes=1)
@@ -213,7 +217,7 @@ def test_ranks_second_attempt_appends_to_the_log_and_shows_only_the_new(tmp_path
     assert capfd.readouterr().out == "second\n"
 
 
-def test_rank_environment_single_plain_rank_has_no_world():
+def test_rank_environment_single_plain_rank_has_no_world() -> None:
     outer = {"RANK": "3", "WORLD_SIZE": "8", "MASTER_PORT": "1", "HOME": "/home/me"}
     (environment,) = rank_environments(Runtime(), offline=False, outer=outer)
     assert not {"RANK", "WORLD_SIZE", "MASTER_PORT"} & environment.keys()
@@ -221,19 +225,19 @@ def test_rank_environment_single_plain_rank_has_no_world():
     assert environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
 
 
-def test_rank_environment_one_deepspeed_rank_has_a_world_of_one():
+def test_rank_environment_one_deepspeed_rank_has_a_world_of_one() -> None:
     (environment,) = rank_environments(Runtime(zero_stage=2), offline=True, outer={})
     assert (environment["RANK"], environment["WORLD_SIZE"]) == ("0", "1")
     assert environment["HF_HUB_OFFLINE"] == "1"
 
 
-def test_rank_environment_threads_divide_the_cores(monkeypatch):
+def test_rank_environment_threads_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launch.rank_environment.available_cores", lambda: 8)
     assert {e["OMP_NUM_THREADS"] for e in rank_environments(Runtime(processes=2), False, {})} == {"4"}
     assert rank_environments(Runtime(threads_per_process=3), False, {})[0]["OMP_NUM_THREADS"] == "3"
 
 
-def test_rank_environment_data_folder_of_the_user_hides_nothing(tmp_path):
+def test_rank_environment_data_folder_of_the_user_hides_nothing(tmp_path: Path) -> None:
     """`data/` is a common folder name; a stage started there must import our package."""
     (tmp_path / "data").mkdir()
     (environment,) = rank_environments(Runtime(), offline=False)
@@ -244,8 +248,17 @@ def test_rank_environment_data_folder_of_the_user_hides_nothing(tmp_path):
     assert Path(done.stdout.strip()) == Path(__file__).resolve().parent.parent / "data" / "errors.py"
 
 
-def test_stage_command_carries_overrides_and_debug():
+def test_stage_command_carries_overrides_and_debug() -> None:
     command = stage_command(Path("c.yaml"), ["--stage", "sft"], ["seed=3"], Path("runs/c"), debug=True)
-    assert command[1:] == (
-        "-m training.run_stage c.yaml --stage sft --run-dir runs/c --set seed=3 --debug".split()
-    )
+    assert command[1:] == [
+        "-m",
+        "training.run_stage",
+        "c.yaml",
+        "--stage",
+        "sft",
+        "--run-dir",
+        "runs/c",
+        "--set",
+        "seed=3",
+        "--debug",
+    ]

@@ -1,6 +1,8 @@
 """Records: written once, verified by content, refused when they cannot be read."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from training.identity import file_sha256, fingerprint
 from training.record import missing_files, read_record, verify_record, write_json, write_record
 
 
-def artifact(folder):
+def artifact(folder: Path) -> dict[str, Any]:
     """A folder with one file, and the record that fits it."""
     (folder / "model").mkdir(parents=True)
     weights = folder / "model" / "weights"
@@ -28,7 +30,7 @@ def artifact(folder):
     }
 
 
-def test_write_record_then_read_returns_it_and_verifies(tmp_path):
+def test_write_record_then_read_returns_it_and_verifies(tmp_path: Path) -> None:
     record = artifact(tmp_path)
     write_record(tmp_path, record)
     assert read_record(tmp_path) == record
@@ -36,7 +38,7 @@ def test_write_record_then_read_returns_it_and_verifies(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "record.json"]
 
 
-def test_write_record_second_time_is_refused_and_changes_nothing(tmp_path):
+def test_write_record_second_time_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     record = artifact(tmp_path)
     write_record(tmp_path, record)
     with pytest.raises(FileExistsError):
@@ -44,33 +46,33 @@ def test_write_record_second_time_is_refused_and_changes_nothing(tmp_path):
     assert read_record(tmp_path) == record
 
 
-def test_write_record_foreign_fingerprint_is_refused(tmp_path):
+def test_write_record_foreign_fingerprint_is_refused(tmp_path: Path) -> None:
     record = artifact(tmp_path)
     with pytest.raises(ValueError, match="identity block"):
         write_record(tmp_path, {**record, "identity": {"kind": "sft", "rate": 2e-4}})
     assert read_record(tmp_path) is None
 
 
-def test_read_record_without_one_is_none(tmp_path):
+def test_read_record_without_one_is_none(tmp_path: Path) -> None:
     assert read_record(tmp_path) is None
     assert read_record(tmp_path / "absent") is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 99}', "{}"])
-def test_read_record_unreadable_tells_the_user(tmp_path, text):
+def test_read_record_unreadable_tells_the_user(tmp_path: Path, text: str) -> None:
     (tmp_path / "record.json").write_text(text)
     with pytest.raises(UserError, match=r"record\.json"):
         read_record(tmp_path)
 
 
-def test_verify_record_changed_file_is_named(tmp_path):
+def test_verify_record_changed_file_is_named(tmp_path: Path) -> None:
     write_record(tmp_path, artifact(tmp_path))
     (tmp_path / "model" / "weights").write_text("0.6")
     (problem,) = verify_record(tmp_path)
     assert problem.startswith("model/weights has sha256")
 
 
-def test_verify_record_missing_file_is_named(tmp_path):
+def test_verify_record_missing_file_is_named(tmp_path: Path) -> None:
     record = artifact(tmp_path)
     write_record(tmp_path, record)
     (tmp_path / "model" / "weights").unlink()
@@ -78,7 +80,7 @@ def test_verify_record_missing_file_is_named(tmp_path):
     assert missing_files(tmp_path, record) == ["model/weights"]
 
 
-def test_verify_record_edited_identity_is_noticed(tmp_path):
+def test_verify_record_edited_identity_is_noticed(tmp_path: Path) -> None:
     record = artifact(tmp_path)
     write_record(tmp_path, record)
     record["identity"]["rate"] = 2e-4
@@ -87,7 +89,7 @@ def test_verify_record_edited_identity_is_noticed(tmp_path):
     assert "identity block" in problem
 
 
-def test_write_json_failure_keeps_the_old_content(tmp_path):
+def test_write_json_failure_keeps_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "pins.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="JSON compliant"):

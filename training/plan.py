@@ -118,10 +118,6 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         if not (folder / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
         return {"files": {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}}
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise UserError(
-            f'model: {model} is not a folder here; give one, "bundled:NAME", or a hub id like "org/name@commit"'
-        )
     return {"hub": model.partition("@")[0], "commit": pins.model(model)}
 
 
