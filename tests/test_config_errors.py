@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from data.errors import UserError
 from tests.config_files import PIPELINE, changed, write
 from training.config import ConfigError, load_pipeline
+from training.config.yaml_file import read_value
 
 DPO_STAGE = "  - name: dpo\n    kind: dpo\n    batch_size: 8\n    data: stage:pairs\n    gate: {suite: easy}\n"
 GENERATOR = "generator: {name: reasoning_gym, families: {chain_sum: {}}, rows: 64, completions: worked}"
@@ -217,7 +221,12 @@ MISTAKES = {
         ["generator.families: must not be empty"],
     ),
     "unknown model": ("bundled:tiny-random", "org/name", 2, ['"org/name@commit-or-branch"']),
-    "unknown bundled model": ("bundled:tiny-random", "bundled:tiny", 2, ["not shipped", "did you mean tiny-random?"]),
+    "unknown bundled model": (
+        "bundled:tiny-random",
+        "bundled:tiny-rndom",
+        2,
+        ["not shipped", "did you mean tiny-random?"],
+    ),
     "chat template": (
         "name: demo",
         "name: demo\nchat_template: absent.jinja",
@@ -318,6 +327,12 @@ MISTAKES = {
         "num_generations: 6",
         31,
         ["stages.grpo.trainer.num_generations = 6: does not divide batch_size 16; use 2, 4, 8 or 16"],
+    ),
+    "completions without end": (
+        "num_generations: 8",
+        "max_completion_length: null",
+        31,
+        ["= null: must be a whole number >= 1"],
     ),
     "group of one": ("num_generations: 8", "num_generations: 1", 31, ["at least 2 completions"]),
     "round": (
@@ -486,6 +501,35 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: bytes, pa
     text = message(path)
     assert part in text
     assert text.startswith(str(path))
+
+
+def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else []
+    for key, child in children:
+        yield from places(child, (*at, key))
+
+
+@pytest.mark.parametrize("odd", [None, -1, "x", [], {"a": None}, [[1]]], ids=str)
+def test_an_odd_value_anywhere_gives_a_config_error_or_a_pipeline(tmp_path: Path, odd: Any) -> None:
+    """No value in any place may end in another exception, which the user would see as a traceback."""
+    told = []
+    for at in places(read_value(PIPELINE)):
+        holder = {"": read_value(PIPELINE)}
+        node: Any = holder
+        for key, step in zip(("", *at), at, strict=False):
+            node, last = node[key], step
+        if at:
+            node[last] = odd
+        else:
+            holder[""] = odd
+        path = write(tmp_path, json.dumps(holder[""]))
+        try:
+            load_pipeline(path)
+        except ConfigError as error:
+            told.append(str(error))
+    assert told
+    assert [each for each in told if not each or "must be anything" in each] == []
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
         )
 
 
+def completions_have_a_length(pipeline: Pipeline) -> Iterator[Finding]:
+    """GRPO draws completions of a limited length."""
+    for index, stage in enumerate(pipeline.stages):
+        length = stage.trainer.get("max_completion_length", 1) if isinstance(stage, GrpoStage) else 1
+        if length is None or (type(length) is int and length < 1):
+            yield ("stages", index, "trainer", "max_completion_length"), "must be a whole number >= 1"
+
+
 def groups_divide_the_batch_and_the_round(pipeline: Pipeline) -> Iterator[Finding]:
     """GRPO's num_generations divides batch_size and generation_batch_size, and a round is a whole number of steps."""
     for index, stage in enumerate(pipeline.stages):
@@ -45,10 +53,11 @@ def groups_divide_the_batch_and_the_round(pipeline: Pipeline) -> Iterator[Findin
 def _group_findings(stage: GrpoStage, at: KeyPath) -> Iterator[Finding]:
     group = stage.trainer.get("num_generations", default("grpo", "num_generations"))
     round_size = stage.trainer.get("generation_batch_size", stage.batch_size)
-    if type(group) is not int or type(round_size) is not int:
-        yield at, "num_generations and generation_batch_size must be whole numbers"
-        return
-    if group < 2:
+    if round_size is None:
+        yield (*at, "generation_batch_size"), "must be a whole number, or not be written: it is batch_size then"
+    if type(group) not in (int, type(None)) or type(round_size) is not int:
+        return  # a value of the wrong kind has its own message
+    if group is None or group < 2:
         yield (*at, "num_generations"), "a group needs at least 2 completions to compare"
     elif stage.batch_size % group:
         divisors = [size for size in _divisors(stage.batch_size) if size > 1]

@@ -24,6 +24,7 @@ from training.config.yaml_file import read_yaml
 RULES = (
     *cross_checks.RULES,
     batch_checks.micro_batches_divide_the_batch,
+    batch_checks.completions_have_a_length,
     batch_checks.groups_divide_the_batch_and_the_round,
     source_checks.data_stages_are_earlier_samples_of_the_right_kind,
     source_checks.generators_make_what_the_stage_trains_on,

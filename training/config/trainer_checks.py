@@ -16,16 +16,15 @@ def trainer_problems(document: Document) -> Iterator[Problem]:
     """Yield a problem for every trainer field that is unknown, refused, or has a value of the wrong kind."""
     stages = document.value(("stages",))
     for index, stage in enumerate(stages if isinstance(stages, list) else []):
-        if not isinstance(stage, dict) or stage.get("kind") not in CONFIG_CLASSES:
-            continue
-        block: Any = stage.get("trainer")
-        if not isinstance(block, dict):
+        kind = stage.get("kind") if isinstance(stage, dict) else None
+        block: Any = document.value(("stages", index, "trainer"))
+        if not isinstance(kind, str) or kind not in CONFIG_CLASSES or not isinstance(block, dict):
             continue
         for name, value in block.items():
             if name == BATCH_FIELDS[1] and BATCH_FIELDS[0] in block:
                 continue  # one message tells what to write for both
             at: KeyPath = ("stages", index, "trainer", name)
-            text = _text(document, at, stage["kind"], name, value)
+            text = _text(document, at, kind, name, value)
             if text:
                 yield document.problem(at, text)
 

@@ -26,9 +26,8 @@ _IDENTITY = (
     "weight_decay adam_beta1 adam_beta2 adam_epsilon optim_target_modules max_grad_norm label_smoothing_factor "
     # precision and kernels
     "bf16 fp16 tf32 torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config "
-    # order of rows and regularisation
-    "neftune_noise_alpha dataloader_drop_last train_sampling_strategy length_column_name router_aux_loss_coef "
-    "disable_dropout loss_type "
+    # regularisation and loss
+    "neftune_noise_alpha router_aux_loss_coef disable_dropout loss_type "
     # sft
     "max_length truncation_mode shuffle_dataset packing packing_strategy padding_free completion_only_loss "
     "assistant_only_loss "
@@ -36,8 +35,7 @@ _IDENTITY = (
     "loss_weights ld_alpha f_divergence_type f_alpha_divergence_coef label_smoothing beta use_weighting discopop_tau "
     "sync_ref_model ref_model_mixup_alpha ref_model_sync_steps "
     # grpo: rollouts
-    "num_generations generation_batch_size max_completion_length temperature top_p top_k min_p repetition_penalty "
-    "generation_kwargs chat_template_kwargs cast_lm_head_to_fp32 "
+    "num_generations generation_batch_size max_completion_length temperature top_p cast_lm_head_to_fp32 "
     # grpo: advantages and loss
     "num_iterations epsilon epsilon_high delta sapo_temperature_neg sapo_temperature_pos vespo_k_pos vespo_lambda_pos "
     "vespo_k_neg vespo_lambda_neg importance_sampling_level multi_objective_aggregation scale_rewards "
@@ -48,7 +46,7 @@ _IDENTITY = (
 _NEUTRAL = (
     # memory against time
     "activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing gradient_checkpointing_kwargs "
-    "activation_offloading torch_empty_cache_steps use_cache pad_to_multiple_of cache_implementation "
+    "activation_offloading torch_empty_cache_steps use_cache pad_to_multiple_of "
     "precompute_ref_log_probs precompute_ref_batch_size ds3_gather_for_generation full_determinism "
     # logging
     "logging_strategy logging_steps logging_first_step log_on_each_node logging_nan_inf_filter "
@@ -98,6 +96,9 @@ _REFUSED_GROUPS = {
     "how batches are split over ranks is derived, so that any number of ranks trains the same rows": (
         "accelerator_config average_tokens_across_devices dataloader_in_order"
     ),
+    "rows are drawn by posttrain's own sampler, a new shuffle in each epoch that resumes exactly": (
+        "train_sampling_strategy length_column_name dataloader_drop_last"
+    ),
     "the columns a trainer sees are chosen by posttrain; write data.columns": (
         "remove_unused_columns label_names dataset_text_field dataset_kwargs"
     ),
@@ -109,7 +110,10 @@ _REFUSED_GROUPS = {
         "model_init_kwargs trust_remote_code"
     ),
     "weights of rewards are written in rewards, as {name: ..., weight: ...}": "reward_weights",
-    "completions are drawn by posttrain's own rollout, without tools": "max_tool_calling_iterations",
+    "completions are drawn by posttrain's own rollout, from temperature and top_p alone": (
+        "top_k min_p repetition_penalty generation_kwargs chat_template_kwargs cache_implementation "
+        "max_tool_calling_iterations"
+    ),
     "completions are drawn by posttrain's own rollout; there is no other engine yet": (
         "use_vllm vllm_mode vllm_model_impl vllm_enable_sleep_mode vllm_structured_outputs_regex vllm_server_base_url "
         "vllm_server_host vllm_server_port vllm_server_timeout vllm_group_port vllm_gpu_memory_utilization "

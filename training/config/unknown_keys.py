@@ -43,7 +43,7 @@ _FORMER_TRAINER = {
     "epochs": "write num_train_epochs",
     "steps": "write max_steps",
     "warmup_ratio": "write warmup_steps; a value below 1 is a share of all steps",
-    "group_by_length": "write train_sampling_strategy: group_by_length",
+    "group_by_length": "rows are drawn by posttrain's own sampler, a new shuffle in each epoch",
     "max_seq_length": "write max_length",
     "max_prompt_length": "write data.max_prompt_tokens, which drops longer prompts and counts them",
     "max_new_tokens": "write max_completion_length",
@@ -127,7 +127,8 @@ def unknown_trainer_field(document: Document, at: KeyPath, kind: str) -> str:
 def batch_advice(document: Document, stage_path: KeyPath) -> str:
     """Return what to write in place of TRL's two batch-size fields, computed from what the stage and runtime say."""
     stage = document.value(stage_path, {})
-    given = {**stage, **(stage.get("trainer") or {})}
+    trainer = stage.get("trainer")
+    given = {**stage, **(trainer if isinstance(trainer, dict) else {})}
     per_rank, accumulation = (given.get(name, 1) for name in BATCH_FIELDS)
     processes = document.value(("runtime", "processes"), 1)
     if not all(type(number) is int and number >= 1 for number in (per_rank, accumulation, processes)):
