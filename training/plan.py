@@ -117,7 +117,7 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
         if not (folder / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
-        return {"files": {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}}
+        return {"files": {str(path.relative_to(folder)): _file_hash(path) for path in files}}
     return {"hub": model.partition("@")[0], "commit": pins.model(model)}
 
 
@@ -153,7 +153,12 @@ def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[
     how = block.model_dump(mode="json", include={"columns", "limit", "max_prompt_tokens"})
     if block.hub is not None:
         how.update(block.model_dump(mode="json", include={"split", "subset"}))
-    return {**how, "source": data_identity(block, data_seed(pipeline, owner), pins.dataset)}
+    source = data_identity(block, data_seed(pipeline, owner), pins.dataset, _file_hash)
+    return {**how, "source": source}
+
+
+def _file_hash(path: Path) -> str:
+    return file_sha256(path, default_cache_dir())
 
 
 def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
@@ -181,7 +186,7 @@ def _template(value: str | None, key: str) -> dict[str, str] | None:
     path = Path(value).expanduser()
     if not path.is_file():
         raise UserError(f"{key}: {value} is not a file; give the path of a Jinja template")
-    return {"sha256": file_sha256(path, default_cache_dir())}
+    return {"sha256": _file_hash(path)}
 
 
 def _placed(
