@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from data.errors import UserError
 from training.models import BASE_LINK, load_policy
@@ -53,7 +53,7 @@ def merged_model(parent: Path, lora: Any, state: dict[str, Any]) -> "PreTrainedM
 
     model = get_peft_model(load_policy(parent), lora_config(lora))
     model.load_state_dict(state, strict=False)
-    return model.merge_and_unload()
+    return cast("PreTrainedModel", model.merge_and_unload())
 
 
 def save_adapter(parent: Path, lora: Any, state: dict[str, Any], folder: Path) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from data.errors import UserError
 from training.bundled import materialise
+from training.pins import Pins
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 
-def locate_model(model: str, pins: dict[str, str], offline: bool) -> Path:
+def locate_model(model: str, pins: Pins) -> Path:
     """Return the local folder of `bundled:NAME`, a path, or a hub id at its pinned commit (downloaded if allowed)."""
     if model.startswith("bundled:"):
         return materialise(model.removeprefix("bundled:"))
@@ -22,15 +23,14 @@ def locate_model(model: str, pins: dict[str, str], offline: bool) -> Path:
         if not (path / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
         return path.resolve()
-    return _hub_snapshot(model, pins, offline)
+    return _hub_snapshot(model, pins)
 
 
-def _hub_snapshot(model: str, pins: dict[str, str], offline: bool) -> Path:
+def _hub_snapshot(model: str, pins: Pins) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    name, _, revision = model.partition("@")
-    commit = pins.get(model, revision or "main")
+    name, commit, offline = model.partition("@")[0], pins.model(model), pins.offline
     try:
         return Path(
             snapshot_download(name, revision=commit, allow_patterns=HUB_FILES, local_files_only=offline)

@@ -72,7 +72,9 @@ def _packaged_file(spec: dict[str, Any]) -> Path:
     path = Path(next(iter(package.submodule_search_locations))) / spec["file"]
     found = file_sha256(path)
     if found != spec["sha256"]:
-        raise UserError(f"{spec['file']} has sha256 {found}, expected {spec['sha256']}; reinstall {spec['requirement']}")
+        raise UserError(
+            f"{spec['file']} has sha256 {found}, expected {spec['sha256']}; reinstall {spec['requirement']}"
+        )
     return path
 
 
@@ -101,7 +103,7 @@ TINY_TEMPLATE = (
 
 
 def _make_tiny(spec: dict[str, Any], target: Path) -> None:
-    """A two-layer Llama of some 100 k random weights with a byte-level tokenizer: nothing to download, nothing to learn."""
+    """A two-layer Llama of some 100 k random weights with a byte-level tokenizer: nothing to download."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

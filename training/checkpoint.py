@@ -91,7 +91,9 @@ def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | No
         return None
     found = json.loads((whole[-1] / MANIFEST).read_text())["facts"]
     if found != facts:
-        differing = [f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]]
+        differing = [
+            f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]
+        ]
         raise UserError(
             f"{whole[-1]} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "
             "checkpoints/ folder to start the stage again"

@@ -68,7 +68,9 @@ class StageContext:
         """The record of an earlier stage; UserError if that stage has not finished."""
         record = read_record(self.folder_of(name))
         if record is None:
-            raise UserError(f"stage {self.planned.name} needs {name}, which has not finished; run the pipeline from the top")
+            raise UserError(
+                f"stage {self.planned.name} needs {name}, which has not finished; run the pipeline from the top"
+            )
         return record
 
     @property

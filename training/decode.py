@@ -38,9 +38,7 @@ class Decoder:
         with self.context.ledger.timing("generate"):
             ids = generate(self.model, encoded, draws, sampling, eos, seed, self.batch_size, on_rows_done)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [
-            Drawn(text, len(tokens), tokens[-1] not in eos) for text, tokens in zip(texts, ids, strict=True)
-        ]
+        return [Drawn(text, len(tokens), tokens[-1] not in eos) for text, tokens in zip(texts, ids, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def open_decoder(context: StageContext, dtype: str, batch_size: int) -> Decoder:
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     model = load_policy(context.parent_model, dtype).eval()
     if torch.cuda.is_available():
-        model = model.to(f"cuda:{context.world.local_rank}")  # type: ignore[arg-type]
+        model = model.to(f"cuda:{context.world.local_rank}")
     context.state.update(force=True, phase="generate")
     return Decoder(context, model, tokenizer, batch_size)
 

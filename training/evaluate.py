@@ -9,10 +9,11 @@ from typing import Any
 
 from data.sources import load_rows
 from data.suites import suite_items
+
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
+from training.facts import tokenizer_facts
 from training.identity import derived_seed
-from training.models import special_tokens, template_sha256
 from training.plan import data_seed
 from training.rewards import REWARDS
 from training.rollout import Sampling
@@ -26,7 +27,10 @@ def run(context: StageContext) -> StageResult:
     stage, world = context.stage, context.world
     items, replaced = suites_items(context)
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
-    context.say(f"{len(items)} items in {len(stage.suites)} suite(s), greedy" + (f" and {stage.draws} draws" * bool(stage.draws)))
+    context.say(
+        f"{len(items)} items in {len(stage.suites)} suite(s), greedy"
+        + (f" and {stage.draws} draws" * bool(stage.draws))
+    )
     own = mine(items, world.rank, world.size)
     rows = interleave(gather(world, measure(context, decoder, own)))
     if world.is_main:
@@ -41,12 +45,8 @@ def run(context: StageContext) -> StageResult:
             f"{suite}: accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, n={found['n']}), "
             f"format {found['format_rate']:.3f}"
         )
-    facts = {
-        "template_sha256": template_sha256(decoder.tokenizer),
-        "special_tokens": special_tokens(decoder.tokenizer),
-    }
     used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
-    return StageResult(metrics, None, used, facts, ["items.jsonl"])
+    return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
 
 
 def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, int]]:

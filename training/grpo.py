@@ -39,7 +39,8 @@ def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
     """
     tokenizer, args = trainer.processing_class, trainer.args
     unique, draws = group_copies(prompts)
-    prompt_ids = tokenizer.apply_chat_template(unique, add_generation_prompt=True, tokenize=True, return_dict=True)
+    encoded: Any = tokenizer.apply_chat_template(unique, add_generation_prompt=True, tokenize=True, return_dict=True)
+    prompt_ids = encoded["input_ids"]
     sampling = Sampling(args.max_completion_length, args.temperature, args.top_p)
     seed = derived_seed(args.seed, f"rollout:{rounds_begun(trainer)}:{trainer.accelerator.process_index}")
     with unwrap_model_for_generation(
@@ -47,8 +48,8 @@ def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
     ) as model:
         eos = eos_ids(model, tokenizer)
         with trainer.accelerator.autocast():
-            completion_ids = generate(model, prompt_ids["input_ids"], draws, sampling, eos, seed, batch_size=len(prompts))
-    repeated = [ids for ids in prompt_ids["input_ids"] for _ in range(draws)]
+            completion_ids = generate(model, prompt_ids, draws, sampling, eos, seed, batch_size=len(prompts))
+    repeated = [ids for ids in prompt_ids for _ in range(draws)]
     return {"prompt_ids": repeated, "completion_ids": completion_ids, "logprobs": None}
 
 

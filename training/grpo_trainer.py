@@ -62,4 +62,3 @@ def rollout_state(trainer: GRPOTrainer) -> dict[str, Any]:
     """This rank's micro-step count and, in the middle of a round, the completions still to be trained on."""
     mid_round = trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
     return {"micro_step": trainer._step, "buffer": trainer._buffered_inputs if mid_round else None}
-

@@ -15,21 +15,23 @@ from typing import Any
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
 TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits are 100 MB
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
-def can_score_trained_positions(model: torch.nn.Module) -> bool:
-    """Whether this head gives TRL's result: a CPU model whose logits are a plain projection of the hidden states."""
+def can_score_trained_positions(model: PreTrainedModel) -> bool:
+    """Whether this head gives TRL's result: whole weights on a CPU (no ZeRO-3), logits a plain projection."""
     config = model.config.get_text_config()
     plain = all(getattr(config, name, None) in (None, 1.0) for name in SCALED_HEADS)
-    return plain and next(model.parameters()).device.type == "cpu"
+    weight = next(model.parameters())
+    return plain and weight.device.type == "cpu" and not hasattr(weight, "ds_id")
 
 
 def score_trained_positions(
-    model: torch.nn.Module, temperature: float = 1.0, outputs: tuple[str, ...] = ("log_probs",)
+    model: PreTrainedModel, temperature: float = 1.0, outputs: tuple[str, ...] = ("log_probs",)
 ) -> None:
     """Patch `model.forward(..., labels=, fused_lm_head=True)` to return a `FusedCausalLMOutput`, as TRL's head does.
 
@@ -49,7 +51,12 @@ def score_trained_positions(
         mask_BT = labels_BT != -100
         head = self.get_output_embeddings()
         fields = _score_tiles(
-            backbone.last_hidden_state[:, :-1][mask_BT], head.weight, head.bias, labels_BT[mask_BT], temperature, outputs
+            backbone.last_hidden_state[:, :-1][mask_BT],
+            head.weight,
+            head.bias,
+            labels_BT[mask_BT],
+            temperature,
+            outputs,
         )
         dense = {
             name: value_N.new_zeros(mask_BT.shape).masked_scatter(mask_BT, value_N) for name, value_N in fields.items()

@@ -43,21 +43,29 @@ class Ledger:
     @contextmanager
     def timing(self, phase: str) -> Iterator[None]:
         """Charge the time inside the block to `phase`, less what inner phases take."""
-        if phase not in PHASES:
-            raise KeyError(f"{phase} is not a phase of the ledger: {', '.join(PHASES)}")
-        self._charge()
-        self._stack.append(phase)
+        self.enter(phase)
         try:
             yield
         finally:
-            self._charge()
-            self._stack.pop()
+            self.leave()
 
     def _charge(self) -> None:
         now = self._clock()
         if self._stack:
             self._step[self._stack[-1]] += now - self._since
         self._since = now
+
+    def enter(self, phase: str) -> None:
+        """Open a phase whose end is heard elsewhere (`leave`); `timing` is the safer form."""
+        if phase not in PHASES:
+            raise KeyError(f"{phase} is not a phase of the ledger: {', '.join(PHASES)}")
+        self._charge()
+        self._stack.append(phase)
+
+    def leave(self) -> None:
+        """Close the phase opened last."""
+        self._charge()
+        self._stack.pop()
 
     def begin(self) -> None:
         """Start the first step here: what came before (loading, tokenising) is not a step's time."""
@@ -107,10 +115,8 @@ def time_trainer(ledger: Ledger, trainer: Any) -> None:
         ledger.wrap(trainer.ref_model, "forward", "ref_logprobs")
 
 
-def time_optimizer(ledger: Ledger, trainer: Any) -> None:
-    """Charge the optimizer's step; under DeepSpeed the engine steps inside `backward`, so the engine is wrapped."""
+def time_engine(ledger: Ledger, trainer: Any) -> None:
+    """Charge DeepSpeed's optimizer step: its engine steps inside `backward`, unheard by the trainer's callbacks."""
     engine = getattr(trainer, "deepspeed", None)
     if engine is not None:
         ledger.wrap(engine, "step", "optimizer")
-    else:
-        ledger.wrap(trainer.optimizer, "step", "optimizer")

@@ -27,9 +27,7 @@ def master_state(trainer: Any) -> dict[str, Any]:
     return state
 
 
-def save_artifact(
-    trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder: Path, world: World
-) -> None:
+def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder: Path, world: World) -> None:
     """Write `<folder>` (the stage's model/) on rank 0: full weights, or an adapter with a link to its base."""
     state = master_state(trainer)
     if world.is_main:

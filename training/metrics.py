@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from training.ledger import Ledger, time_optimizer
+from training.ledger import Ledger, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
 from training.world import World, gather, peak_memory_gb
@@ -42,15 +42,25 @@ class MetricsCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the ledger once the optimizer exists; on resume, cut metrics back to the checkpoint's step."""
-        time_optimizer(self.ledger, self.trainer)
+        time_engine(self.ledger, self.trainer)
         if self.world.is_main:
             cut_back(self.path, state.global_step)
         self.ledger.begin()
         self.progress.start(state.global_step, state.max_steps)
 
-    def on_step_end(
+    def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        """The optimizer's phase begins."""
+        self.ledger.enter("optimizer")
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The optimizer's phase ends."""
+        self.ledger.leave()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Close the step's account over all ranks."""
         self._write()
         mine = {"timing": self.ledger.end_step(), "tokens": self._tokens, "rows": self._rows, "gb": peak_memory_gb()}
@@ -84,7 +94,7 @@ class MetricsCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Join what the trainer logs to the step it belongs to."""
-        logs = {key: value for key, value in (logs or {}).items() if key != "epoch" or "train_runtime" not in logs}
+        logs = logs or {}
         if "train_runtime" in logs or not self._pending:
             return
         self._pending |= {_metric_name(name): value for name, value in logs.items()}

@@ -42,7 +42,7 @@ def adapter_base(folder: Path) -> Path:
 
 
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer; `chat_template` is a Jinja file that replaces the folder's own. No template is a UserError."""
+    """Load the tokenizer; the Jinja file `chat_template` replaces the folder's own. No template is a UserError."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

@@ -1,4 +1,4 @@
-"""TERM or USR1 to any rank: finish the optimizer step, save, and end with exit code 75 so that Slurm requeues the job."""
+"""TERM or USR1 to any rank: finish the optimizer step, save, end with exit code 75 for Slurm to requeue the job."""
 
 import signal
 from types import FrameType
@@ -27,9 +27,7 @@ class Preemption(TrainerCallback):
             raise SystemExit(75)
         self.signalled = True
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Agree on stopping: every rank learns of a signal to any."""
         if any(gather(self.world, self.signalled)):
             self.requested = state.global_step < state.max_steps

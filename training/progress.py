@@ -50,7 +50,9 @@ class Progress:
         if tokens_per_s is not None:
             parts.append(f"{tokens_per_s:.0f} tokens/s")
         if self.eta_s is not None:
-            parts.append(f"ETA {duration(self.eta_s)}" if done < self.total else f"took {duration(now - self._started)}")
+            parts.append(
+                f"ETA {duration(self.eta_s)}" if done < self.total else f"took {duration(now - self._started)}"
+            )
         self._write("  ".join(parts))
 
     def advance(self, units: int) -> None:

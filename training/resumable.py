@@ -42,13 +42,14 @@ class EpochRepeatSampler(RepeatSampler):
 
     def __iter__(self) -> Iterator[int]:
         if self.shuffle:
+            assert self.seed is not None
             self.generator.manual_seed(self.seed + self.epoch)
         self.epoch += 1
         return super().__iter__()
 
 
 class CommitsCheckpoints:
-    """Mixin over a TRL trainer: `_save_checkpoint` (transformers 5.23, TRL 1.16) becomes a checkpoint once committed."""
+    """Mixin over a TRL trainer: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists once committed."""
 
     commit_checkpoint: Callable[[Path], None]
 

@@ -1,7 +1,7 @@
 """Draw completions from a causal language model: the prompt is prefilled once per group, finished rows leave the batch.
 
-One function serves GRPO rollouts, the `sample` stage and evaluation. It knows no trainer, no rewards and no text. A row's
-random numbers depend on the seed, the prompt's place and the draw alone, never on which rows share its batch.
+One function serves GRPO rollouts, the `sample` stage and evaluation. It knows no trainer, no rewards and no text. The
+random numbers of a row depend on the seed, the prompt's place and the draw alone, never on which rows share its batch.
 
 Legend: P prompts, G draws a prompt, R = P x G rows, T tokens, V vocabulary.
 """
@@ -18,7 +18,7 @@ COMPACT_WHEN_FINISHED = 1 / 8  # share of finished rows at which the cache is re
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn: `temperature` 0 takes the most likely one; `top_p` keeps the smallest nucleus of that mass."""
+    """How a token is drawn: `temperature` 0 takes the likeliest; `top_p` keeps the smallest nucleus of that mass."""
 
     max_completion_length: int
     temperature: float = 1.0

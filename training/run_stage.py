@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from data.errors import UserError
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
 from training.identity import file_sha256
-from training.plan import RunPlan, plan_run
+from training.pins import Pins
+from training.plan import plan_run
 from training.record import SCHEMA_VERSION, read_record, write_record
 from training.run_folder import run_path
 from training.world import World, barrier, leave, read_world
@@ -62,13 +64,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def quiet_libraries() -> None:
-    """No telemetry, no progress bars inside our own lines, DeepSpeed on the CPU where there is no GPU."""
+    """No telemetry, and no progress bars inside our own lines."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+
+def prepare_engine(pipeline: Pipeline) -> None:
+    """Tell accelerate and DeepSpeed what they will be before anything imports them: a late word is not heard.
+
+    Without a GPU two ranks would otherwise run as two separate single processes, in silence (FACTS: trap 13).
+    """
     if not os.path.exists("/dev/nvidiactl"):
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    if pipeline.runtime.zero_stage > 0:
+        os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    else:
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
+    if pipeline.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContext:
@@ -84,8 +101,7 @@ def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContex
     from training.trainer_args import check_launcher_agrees
 
     check_launcher_agrees(pipeline.runtime, dict(os.environ))
-    if pipeline.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    prepare_engine(pipeline)
     world = World(0, 0, 1) if planned.name == "base" else read_world(pipeline.runtime.processes)
     return StageContext(pipeline, plan, planned, run_dir, world)
 
@@ -106,9 +122,9 @@ def run_rank(context: StageContext) -> int:
     result = stage_runner(context.planned.kind)(context)
     if result.preempted:
         return EXIT_PREEMPTED
-    from training.train import ledger_facts
+    from training.facts import ledger_facts
 
-    ledger = ledger_facts(context, context.world)
+    ledger = ledger_facts(context)
     if context.world.is_main:
         write_record(context.folder, record(context, result, ledger))
     barrier(context.world)
@@ -127,8 +143,8 @@ def run_base(context: StageContext) -> None:
     """Materialise the base model and record it."""
     from training.base import describe_base, link_model, locate_model
 
-    pins: RunPlan = context.plan
-    source = locate_model(context.pipeline.model, pins.pins, context.pipeline.offline)
+    pins = Pins(context.plan.pins, context.pipeline.offline)
+    source = locate_model(context.pipeline.model, pins)
     model = link_model(source, context.folder)
     facts = describe_base(model, context.pipeline.chat_template)
     result = StageResult(tokenizer_facts=facts, metrics={"source": context.pipeline.model})
@@ -138,9 +154,7 @@ def run_base(context: StageContext) -> None:
 def ensure_parents(context: StageContext) -> None:
     """Make the base if a stage is started by hand before it; every other parent must have its record."""
     if context.parent_name == "base" and context.world.is_main and read_record(context.folder_of("base")) is None:
-        base = StageContext(
-            context.pipeline, context.plan, context.plan["base"], context.run_dir, World(0, 0, 1)
-        )
+        base = StageContext(context.pipeline, context.plan, context.plan["base"], context.run_dir, World(0, 0, 1))
         run_base(base)
     barrier(context.world)
     for name in context.planned.parents:
@@ -173,7 +187,9 @@ def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -
         "pipeline": context.pipeline.name,
         "fingerprint": context.planned.fingerprint,
         "parents": parents,
-        "config": context.stage.model_dump(mode="json") if context.stage is not None else {"model": context.pipeline.model},
+        "config": context.stage.model_dump(mode="json")
+        if context.stage is not None
+        else {"model": context.pipeline.model},
         "identity": context.planned.identity,
         "seed": context.seed if context.stage is not None else context.pipeline.seed,
         "data": result.data,
@@ -200,15 +216,17 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     """Print one message (a traceback for our own faults, or with --debug), note it in the state file, give the code."""
     from training.rewards.scoring import RewardErrors
 
-    expected = isinstance(error, UserError | RewardErrors)
     full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if full_disk:
-        print(f"error: no space left on the device while writing {error.filename or 'a file'}; nothing finished is lost", file=sys.stderr)
-    elif expected and not debug:
+    if isinstance(error, OSError) and full_disk:
+        where = error.filename or "a file"
+        print(f"error: no space left on the device while writing {where}; nothing finished is lost", file=sys.stderr)
+    elif isinstance(error, UserError | RewardErrors) and not debug:
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-    code = EXIT_USER if isinstance(error, UserError) else EXIT_STOPPED if isinstance(error, RewardErrors) else EXIT_FAILED
+    code = (
+        EXIT_USER if isinstance(error, UserError) else EXIT_STOPPED if isinstance(error, RewardErrors) else EXIT_FAILED
+    )
     if context is not None and not full_disk:
         outcome = {EXIT_USER: "user_error", EXIT_STOPPED: "stopped", EXIT_FAILED: "failed"}[code]
         context.state.finish(outcome, str(error))

@@ -10,13 +10,13 @@ from typing import Any
 
 from training.context import StageContext, StageResult
 from training.decode import interleave, mine, open_decoder
+from training.facts import reward_facts, tokenizer_facts
 from training.identity import derived_seed
-from training.models import check_unchanged_template, special_tokens, template_sha256
+from training.models import check_unchanged_template
 from training.reward_functions import prompt_text
 from training.rewards.scoring import Scorer
 from training.rollout import Sampling
 from training.rows import stage_rows
-from training.train import reward_facts
 from training.world import gather
 
 
@@ -48,10 +48,7 @@ def run(context: StageContext) -> StageResult:
         )
         if not kept:
             raise_nothing_kept(context, metrics)
-    facts = {
-        "template_sha256": template_sha256(decoder.tokenizer),
-        "special_tokens": special_tokens(decoder.tokenizer),
-    }
+    facts = tokenizer_facts(decoder.tokenizer)
     return StageResult(metrics, account, reward_facts(stage), facts, ["data.jsonl", "draws.jsonl"])
 
 
@@ -84,7 +81,7 @@ def keep(prompt: dict[str, Any], stage: Any) -> dict[str, Any] | None:
     row = {name: value for name, value in prompt.items() if name != "draws"}
     if stage.keep == "best":
         return {**row, "completion": _assistant(best), "reward": best["reward"]} if best["reward"] > 0 else None
-    if best["reward"] - worst["reward"] < max(stage.min_margin, 1e-9) or best["completion"] == worst["completion"]:
+    if best["reward"] - worst["reward"] < stage.min_margin or best["completion"] == worst["completion"]:
         return None
     return {
         **row,

@@ -55,7 +55,7 @@ class RoundLog:
 
 
 def silent_groups(rewards: dict[str, list[float]], group_size: int) -> float:
-    """Share of groups in which none of the named rewards differs between completions (None, kept as NaN, is no value)."""
+    """Share of groups in which no named reward differs between completions (None, kept as NaN, is no value)."""
     rows = len(next(iter(rewards.values())))
     groups = range(0, rows, group_size)
     silent = sum(

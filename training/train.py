@@ -1,35 +1,30 @@
-"""One training stage from rows to artifact, the same steps for sft, dpo and grpo; the kinds differ in `make_trainer`."""
+"""One training stage from rows to artifact: the same steps for sft, dpo and grpo, which differ in `make_trainer`."""
 
 import importlib
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PrinterCallback
 
 from training.adapters import lora_config, quantized_policy
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
+from training.facts import reward_facts, tokenizer_facts
 from training.head import can_score_trained_positions, score_trained_positions
 from training.ledger import time_trainer
 from training.masters import save_artifact
 from training.metrics import MetricsCallback, measured_peak_flops
-from training.models import (
-    check_unchanged_template,
-    load_policy,
-    load_tokenizer,
-    special_tokens,
-    template_sha256,
-)
+from training.models import check_unchanged_template, load_policy, load_tokenizer
 from training.preemption import Preemption
 from training.progress import Progress
 from training.resumable import ResumeState
 from training.rows import stage_rows
 from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
-from training.world import World, barrier, gather
+from training.world import barrier
 
 
 def run(context: StageContext) -> StageResult:
@@ -41,7 +36,11 @@ def run(context: StageContext) -> StageResult:
     rows, account = stage_rows(context, tokenizer)
     if stage.kind != "grpo":
         require_a_batch(stage, len(rows))
-    facts = {"processes": runtime.processes, "zero_stage": runtime.zero_stage, "fingerprint": context.planned.fingerprint}
+    facts = {
+        "processes": runtime.processes,
+        "zero_stage": runtime.zero_stage,
+        "fingerprint": context.planned.fingerprint,
+    }
     checkpoint = newest_whole(context.folder / "checkpoints", context.world, facts)
     context.training_parent = plain_parent(context)
 
@@ -64,13 +63,13 @@ def run(context: StageContext) -> StageResult:
         metrics=final_metrics(callback.path) if context.world.is_main else {},
         data=account,
         rewards=reward_facts(stage),
-        tokenizer_facts={"template_sha256": template_sha256(tokenizer), "special_tokens": special_tokens(tokenizer)},
+        tokenizer_facts=tokenizer_facts(tokenizer),
         files=[name for name in ("metrics.jsonl", "samples.jsonl") if (context.folder / name).is_file()],
     )
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], arguments: Any, tokenizer: Any) -> Any:
-    """Build the TRL trainer of the stage's kind around the parent's weights, with our head where it gives TRL's numbers."""
+    """Build the TRL trainer of the stage's kind around the parent's weights, with our head where it equals TRL's."""
     stage = context.stage
     torch.manual_seed(context.seed)
     if stage.lora is not None and stage.lora.quantize is not None:
@@ -94,7 +93,11 @@ def use_trained_positions_head(trainer: Any, kind: str) -> None:
     """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
     if getattr(trainer, "aux_loss_enabled", False) or getattr(trainer.args, "entropy_coef", 0.0):
         return
-    outputs = {"sft": ("log_probs", "entropy", "is_top1"), "dpo": ("log_probs", "entropy"), "grpo": ("log_probs", "entropy")}
+    outputs = {
+        "sft": ("log_probs", "entropy", "is_top1"),
+        "dpo": ("log_probs", "entropy"),
+        "grpo": ("log_probs", "entropy"),
+    }
     temperature = getattr(trainer, "temperature", 1.0)
     for model in (trainer.model, getattr(trainer, "ref_model", None)):
         if model is None:
@@ -104,9 +107,7 @@ def use_trained_positions_head(trainer: Any, kind: str) -> None:
             score_trained_positions(plain, temperature, outputs[kind])
 
 
-def attach(
-    context: StageContext, trainer: Any, checkpoint: Path | None
-) -> tuple[MetricsCallback, Tracker, Preemption]:
+def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Tracker, Preemption]:
     """Hang ledger, metrics, tracker, preemption and resume state on the trainer."""
     tracker: Tracker = NullTracker()
     if context.world.is_main:
@@ -127,6 +128,7 @@ def attach(
     preemption = Preemption(context.world)
     preemption.listen()
     resume = ResumeState(trainer, checkpoint)
+    trainer.remove_callback(PrinterCallback)
     for hook in (resume, callback, preemption):
         trainer.add_callback(hook)
     count_tokens(trainer, callback)
@@ -204,33 +206,9 @@ def final_metrics(path: Path) -> dict[str, Any]:
     return {name: value for name, value in last.items() if name != "time"}
 
 
-def reward_facts(stage: Any) -> list[dict[str, Any]]:
-    """Names, versions and weights of a stage's rewards, for the record."""
-    from training.rewards import REWARDS
-
-    return [
-        {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
-        for spec in getattr(stage, "rewards", [])
-    ]
-
-
 def finish_folder(context: StageContext) -> None:
     """Remove what only an unfinished stage needs; called when the model is saved."""
     barrier(context.world)
     if context.world.is_main:
         for name in ("checkpoints", "merged_parent"):
             shutil.rmtree(context.folder / name, ignore_errors=True)
-
-
-def ledger_facts(context: StageContext, world: World) -> dict[str, Any]:
-    """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank."""
-    from training.world import peak_memory_gb
-
-    ranks = gather(world, {"timing": context.ledger.totals, "gb": peak_memory_gb()})
-    phases = ranks[0]["timing"]
-    return {
-        "wall_s": round(time.monotonic() - context.started, 3),
-        "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
-        "overlap_s": {},
-        "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
-    }

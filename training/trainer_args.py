@@ -1,4 +1,4 @@
-"""From a stage's block to the real TRL config object: what the user wrote, plus what follows from batch size and ranks."""
+"""From a stage's block to the real TRL config object: what the user wrote, and what follows from batch and ranks."""
 
 import importlib
 from pathlib import Path
@@ -14,7 +14,7 @@ def accumulation_steps(batch_size: int, runtime: Any) -> int:
     return batch_size // (runtime.micro_batch_size * runtime.processes)
 
 
-def deepspeed_settings(runtime: Any, gather_16bit: bool = False) -> str | dict[str, Any] | None:
+def deepspeed_settings(runtime: Any) -> str | dict[str, Any] | None:
     """The DeepSpeed config: the user's file untouched, or ours with `auto` values that transformers fills in."""
     if runtime.zero_stage == 0:
         return None
@@ -33,9 +33,12 @@ def deepspeed_settings(runtime: Any, gather_16bit: bool = False) -> str | dict[s
 
 
 def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> Any:
-    """Return the SFTConfig, DPOConfig or GRPOConfig of a stage; a value TRL refuses is a UserError that names the stage."""
+    """Return the SFTConfig, DPOConfig or GRPOConfig of a stage; what TRL refuses is a UserError naming the stage."""
+    import torch
+
     config_class = getattr(importlib.import_module("trl"), CONFIG_CLASSES[stage.kind])
     derived: dict[str, Any] = {
+        "use_cpu": not torch.cuda.is_available(),
         "output_dir": str(output_dir),
         "seed": seed,
         "per_device_train_batch_size": runtime.micro_batch_size,

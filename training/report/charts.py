@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.report.markup import Markup, element, join
-from training.report.scale import Scale, figure, nice_ticks, percent, smoothed, thinned
+from training.report.scale import Scale, figure, nice_ticks, percent, points, smoothed, thinned
 
 COLOURS = 8
 FIRST_GROUP_COLOUR = 6
@@ -64,8 +64,8 @@ def spread_chart(
     ticks = nice_ticks(min(0.0, low), max(0.0, high))
     y = Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     x = Scale(-0.5, len(categories) - 0.5, LEFT, WIDTH - RIGHT)
-    axis = _x_axis([(index, name) for index, name in enumerate(categories)], x, "")
-    parts = [_grid(ticks, y, lambda tick: f"{100 * tick:+.0f}" if zero and tick else f"{100 * tick:.0f}"), axis]
+    axis = _x_axis([(index, name) for index, name in enumerate(categories)], x, "stage")
+    parts = [_grid(ticks, y, lambda tick: points(tick, 0) if zero and tick else f"{100 * tick:.0f}"), axis]
     if zero:
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(0):.1f}", y2=f"{y(0):.1f}", class_="zero"))
     for number, (_, group) in enumerate(groups):
@@ -135,7 +135,7 @@ def _x_axis(ticks: Sequence[tuple[float, str]], x: Scale, title: str) -> Markup:
         element("line", x1=f"{x(at):.1f}", x2=f"{x(at):.1f}", y1=base, y2=base + 4, class_="axis") for at, _ in ticks
     ]
     line = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis")
-    name = element("text", title, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 4, class_="tick middle") if title else None
+    name = element("text", title, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 4, class_="tick middle")
     return join(line, marks, texts, name)
 
 

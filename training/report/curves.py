@@ -43,7 +43,11 @@ def curves_section(run: RunView) -> Markup | None:
         charts = stage_charts(stage, rows, number)
         if charts:
             steps = f"{len(rows)} optimizer steps" + ("" if stage.state == "done" else ", unfinished")
-            parts.append(element("h3", stage.name, element("small", f"{stage.kind}, {steps}")))
+            parts.append(
+                element(
+                    "h3", stage.name, element("small", steps if stage.kind == stage.name else f"{stage.kind}, {steps}")
+                )
+            )
             parts.append(element("div", *charts, class_="grid"))
     lead = "Thin: each optimizer step. Bold: centred moving average. Hover over a point for its numbers."
     return section("curves", "Training curves", *parts, lead=lead) if parts else None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from training.report.charts import Spread, spread_chart
-from training.report.markup import Markup, element, section, table
+from training.report.markup import Markup, element, join, section, table
 from training.report.scale import percent, points
 from training.summary import Comparison, Summary
 
@@ -60,11 +60,11 @@ def _families(summary: Summary) -> Markup | None:
         )
         for family in families:
             cells = [_family_cell(row.scores[suite].details, family) if suite in row.scores else "" for row in models]
-            rows.append([family, suite, *cells])
+            rows.append([join(family, element("small", suite)), *cells])
     if not rows:
         return None
-    head = ("family", "suite", *(row.name for row in models))
-    return element("div", table(head, rows, "Accuracy by family", range(2, 2 + len(models))), class_="panel heat")
+    head = ("family", *(row.name for row in models))
+    return element("div", table(head, rows, "Accuracy by family", range(1, 1 + len(models))), class_="panel heat")
 
 
 def _family_cell(details: dict[str, Any], family: str) -> Markup | str:

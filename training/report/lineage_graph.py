@@ -4,7 +4,7 @@ Edges are the parents that the records name; a stage not yet run is drawn hollow
 """
 
 from training.report.collect import RunView, StageView
-from training.report.markup import Markup, element, section
+from training.report.markup import Markup, element, join, section
 from training.report.scale import percent
 
 ROW = 68
@@ -26,7 +26,8 @@ def lineage_section(run: RunView) -> Markup:
         "svg", *paths, *nodes, width=WIDTH, height=height, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=words
     )
     facts = element("ol", *(_facts(run, stage) for stage in stages))
-    lead = "Each artifact is named by the fingerprint of everything that went into it; `posttrain lineage` proves it."
+    proof = element("code", "posttrain lineage")
+    lead = join("Each artifact is named by the fingerprint of everything that went into it; ", proof, " proves it.")
     return section("lineage", "Lineage", element("div", svg, facts, class_="lineage"), lead=lead)
 
 
@@ -61,7 +62,9 @@ def _node(stage: StageView, row: int) -> Markup:
 
 def _facts(run: RunView, stage: StageView) -> Markup:
     digits = element("code", stage.fingerprint[:8]) if stage.fingerprint else element("em", stage.state)
-    name = element("p", element("b", stage.name), element("small", stage.kind), digits)
+    name = element(
+        "p", element("b", stage.name), element("small", stage.kind) if stage.kind != stage.name else None, digits
+    )
     parts = []
     for evaluation in run.evaluations(stage.name):
         metrics = (evaluation.record or {}).get("metrics", {})

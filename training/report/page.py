@@ -101,5 +101,6 @@ def _when(run: RunView) -> list[str]:
         facts.append(f"{duration(seconds)} in all stages")
     environment = records[-1].get("environment") or {}
     if environment.get("device"):
-        facts.append(f"{environment.get('processes', 1)} process(es) on {environment['device']}")
+        processes = environment.get("processes") or 1
+        facts.append(f"{processes} process{'es' if processes > 1 else ''} on {environment['device']}")
     return facts

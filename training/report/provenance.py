@@ -14,8 +14,8 @@ def data_section(run: RunView) -> Markup | None:
     rows = [_data_row(stage, stage.record["data"]) for stage in run.stages if stage.record and stage.record.get("data")]
     if not rows:
         return None
-    head = ("stage", "source", "rows in", "kept", "dropped", "sha256 of the rows")
-    inner = element("div", table(head, rows, "Training data", (2, 3)), class_="panel")
+    head = ("stage", "source", "rows in", "kept", "dropped", "sha256")
+    inner = element("div", table(head, rows, "Training data", (2, 3)), class_="panel sources")
     return section("data", "Data", inner, _interventions(run))
 
 

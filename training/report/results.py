@@ -72,17 +72,17 @@ def _comparisons(summary: Summary) -> Markup | None:
         return None
     reach = max(max(abs(one.low), abs(one.high)) for one in summary.comparisons)
     rows = [_comparison_row(one, reach) for one in summary.comparisons]
-    head = ("comparison", "suite", "verdict", "change", "points", "95 % interval", "n")
-    caption = "Comparisons, paired on the same questions"
-    return element("div", table(head, rows, caption, numeric=(4, 5, 6)), class_="panel comparisons")
+    head = ("comparison", "verdict", "change", "points, 95 % interval")
+    inner = table(head, rows, "Comparisons, paired on the same questions", numeric=(3,))
+    return element("div", inner, class_="panel comparisons")
 
 
-def _comparison_row(one: Comparison, reach: float) -> list[Markup | str | int]:
-    interval = f"{points(one.low)} to {points(one.high)}"
-    bounds = (-1.05 * reach, 1.05 * reach)
-    strip = interval_strip(one.low, one.gain, one.high, bounds, 0, one.words)
+def _comparison_row(one: Comparison, reach: float) -> list[Markup | str]:
+    name = join(f"{one.model} against {one.other}", element("small", f"{one.suite}, n={one.n}"))
+    interval = element("small", f"{points(one.low)} to {points(one.high)}")
+    strip = interval_strip(one.low, one.gain, one.high, (-1.05 * reach, 1.05 * reach), 0, one.words)
     verdict = element("span", one.verdict, class_=f"verdict {VERDICT_CLASS[one.verdict]}")
-    return [f"{one.model} against {one.other}", one.suite, verdict, strip, points(one.gain), interval, one.n]
+    return [name, verdict, strip, join(element("b", points(one.gain)), interval)]
 
 
 def _sampled(summary: Summary) -> Markup | None:

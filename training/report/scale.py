@@ -50,9 +50,9 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def points(change: float) -> str:
+def points(change: float, digits: int = 1) -> str:
     """A signed change of a share in percentage points, with a true minus sign."""
-    return f"{100 * change:+.1f}".replace("-", "\u2212")
+    return f"{100 * change:+.{digits}f}".replace("-", "\u2212")
 
 
 def duration(seconds: float) -> str:

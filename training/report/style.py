@@ -51,16 +51,19 @@ thead th{color:var(--muted);font-size:.8rem;vertical-align:bottom;border-bottom:
 th,td{padding:6px 12px 6px 0;vertical-align:middle}
 tr>:last-child{padding-right:0}
 tbody tr+tr>*{border-top:1px solid var(--grid)}
-.number{text-align:right;white-space:nowrap}
+.number{text-align:right}td.number{white-space:nowrap}
 .panel tbody th{white-space:nowrap}
+th small,td small{color:var(--muted);font-size:.85em;margin-left:9px}
+th small{font-weight:400}
+.sources td:nth-child(2){min-width:15em}
 .strip{display:block;width:100%;min-width:84px;height:22px;overflow:visible}
-.comparisons .strip{min-width:150px}
-.comparisons td:nth-child(3){white-space:nowrap}
+.comparisons td:nth-child(3){width:32%}
 .axis-labels{display:flex;justify-content:space-between;min-width:84px;font-weight:400}
 .axis-labels i{font-style:normal}
 .heat-cell{display:inline-block;min-width:3.6em;padding:2px 8px;border-radius:5px;text-align:right;
 background:color-mix(in srgb,var(--c1) calc(var(--heat)*.42),transparent)}
-.chart{margin:0;padding:12px 14px 8px;break-inside:avoid}
+.chart{display:flex;flex-direction:column;justify-content:space-between;
+margin:0;padding:12px 14px 8px;break-inside:avoid}
 figcaption{display:flex;flex-wrap:wrap;align-items:baseline;gap:0 10px;font-size:.92rem;min-height:1.6em}
 .unit{color:var(--muted);font-size:.82rem}
 .plot{display:block;width:100%;height:auto;margin-top:4px}
@@ -72,7 +75,7 @@ line.grid{stroke:var(--grid);stroke-width:1}
 .bold{fill:none;stroke:currentColor;stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
 .link{fill:none;stroke:currentColor;stroke-width:1.2;opacity:.4}
 .whisker{stroke:currentColor;stroke-width:2.2;stroke-linecap:round;opacity:.55}
-.dot{fill:currentColor;stroke:var(--panel);stroke-width:1.5}
+.dot{fill:currentColor;stroke:var(--panel);stroke-width:1}
 .hits circle{fill:currentColor;opacity:0}.hits circle:hover{opacity:.7}
 g.c0{color:var(--c0)}g.c1{color:var(--c1)}g.c2{color:var(--c2)}g.c3{color:var(--c3)}g.c4{color:var(--c4)}g.c5{color:var(--c5)}
 g.c6{color:var(--c6)}g.c7{color:var(--c7)}
@@ -91,7 +94,7 @@ section>.legend{margin:12px 0}
 .p-checkpoint{fill:var(--p8);background:var(--p8)}.p-evaluate{fill:var(--p9);background:var(--p9)}
 .p-log{fill:var(--p10);background:var(--p10)}.p-unaccounted{fill:var(--pu);background:var(--pu)}
 .p-outside{fill:var(--po);background:var(--po)}
-details{margin-top:14px}summary{cursor:pointer;color:var(--accent);padding:4px 0}
+details{margin-top:14px}details+.meta{margin-top:20px}summary{cursor:pointer;color:var(--accent);padding:4px 0}
 .cards{display:grid;gap:16px;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));align-items:start}
 .card{padding:12px 16px;min-width:0}
 pre{font:.82rem/1.45 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;unicode-bidi:isolate;
@@ -113,11 +116,13 @@ rect.node{fill:var(--c2)}
 code{font:.85em var(--mono)}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px;font-size:.9rem}
 .facts dt{margin:0;font-weight:400;color:var(--muted)}.facts dd{overflow-wrap:anywhere}
-.command{background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:10px 14px}
+.command{margin-bottom:0;background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:10px 14px}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:4px}
 @media (max-width:600px){main{padding:24px 16px 60px}h1{font-size:2.1rem}section{margin-top:40px}
-.panel{padding:2px 12px 8px}th,td{padding-right:9px}table{font-size:.85rem}.bar{min-width:110px}
-.ledger td:nth-child(2){width:auto}
+.panel{padding:2px 12px 8px}th,td{padding-right:8px}table{font-size:.83rem}thead th{font-size:.76rem}
+.strip,.axis-labels{min-width:66px}.bar{min-width:80px}.ledger td:nth-child(2){width:auto}
+th small,td small{display:block;margin-left:0}.comparisons tr>:nth-child(3){display:none}
+.heat-cell{padding:2px 4px;min-width:3.2em}
 .facts{grid-template-columns:1fr}.facts dt{margin-top:6px}}
 @media print{:root{--paper:#fff}body{font-size:11pt}main{max-width:none;padding:0}nav{display:none}
 section{margin-top:26px}.tile,.panel,.card,.chart,tr{break-inside:avoid}h2,h3{break-after:avoid}pre{max-height:none}

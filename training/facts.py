@@ -1,0 +1,38 @@
+"""Facts that several kinds of stages put into their records: rewards, tokenizer, time and memory."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from training.context import StageContext
+from training.models import special_tokens, template_sha256
+from training.world import gather, peak_memory_gb
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def reward_facts(stage: Any) -> list[dict[str, Any]]:
+    """Names, versions and weights of a stage's rewards, for the record."""
+    from training.rewards import REWARDS
+
+    return [
+        {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
+        for spec in getattr(stage, "rewards", [])
+    ]
+
+
+def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Template hash and special tokens, which a child stage compares with its own."""
+    return {"template_sha256": template_sha256(tokenizer), "special_tokens": special_tokens(tokenizer)}
+
+
+def ledger_facts(context: StageContext) -> dict[str, Any]:
+    """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank."""
+    ranks = gather(context.world, {"timing": context.ledger.totals, "gb": peak_memory_gb()})
+    phases = ranks[0]["timing"]
+    return {
+        "wall_s": round(time.monotonic() - context.started, 3),
+        "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
+        "overlap_s": {},
+        "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
+    }
