@@ -108,9 +108,10 @@ def summarise_view(run: RunView) -> Summary:
     rows = [_row(model, evaluations[model.name]) for model in run.models]
     suites = list(dict.fromkeys(suite for row in rows for suite in row.scores))
     items = {name: _items(stages) for name, stages in evaluations.items()}
-    comparisons = _compare_all(items, list(_pairs(run)), suites)
+    measured = [row.name for row in rows if row.scores]
+    comparisons = _compare_all(items, list(_pairs(run, measured)), suites)
     over_base = _compare_all(items, [(row.name, "base") for row in rows if row.name != "base"], suites)
-    missing = [f"{stage.name} ({stage.kind}): {stage.state}" for stage in run.stages if stage.state != "done"]
+    missing = [f"{stage.name}: {stage.state}" for stage in run.stages if stage.state != "done"]
     return Summary(run.name, suites, rows, comparisons, over_base, missing)
 
 
@@ -149,15 +150,15 @@ def _items(evaluations: dict[str, StageView]) -> dict[str, dict[str, dict[str, A
     return rows
 
 
-def _pairs(run: RunView) -> Iterator[tuple[str, str]]:
-    """(model, other) worth comparing: each with its parent, each GRPO with its SFT, the last with the base."""
+def _pairs(run: RunView, measured: list[str]) -> Iterator[tuple[str, str]]:
+    """(model, other) worth comparing: each with its parent, each GRPO with its SFT, the last measured with the base."""
     seen: set[tuple[str, str]] = set()
     models = [model for model in run.models if model.name != "base"]
     wanted = [(model.name, model.parents[0]) for model in models if model.parents]
     wanted += [(model.name, sft) for model in models if model.kind == "grpo" and (sft := _sft_ancestor(run, model))]
-    wanted += [(models[-1].name, "base")] if models else []
+    wanted += [(measured[-1], "base")] if measured else []
     for pair in wanted:
-        if pair not in seen:
+        if pair not in seen and pair[0] != pair[1]:
             seen.add(pair)
             yield pair
 

@@ -51,7 +51,7 @@ thead th{color:var(--muted);font-size:.8rem;vertical-align:bottom;border-bottom:
 th,td{padding:6px 12px 6px 0;vertical-align:middle}
 tr>:last-child{padding-right:0}
 tbody tr+tr>*{border-top:1px solid var(--grid)}
-.number{text-align:right}td.number{white-space:nowrap}
+.number{text-align:right}.number{white-space:nowrap}
 .panel tbody th{white-space:nowrap}
 th small,td small{color:var(--muted);font-size:.85em;margin-left:9px}
 th small{font-weight:400}
@@ -119,7 +119,7 @@ code{font:.85em var(--mono)}
 .command{margin-bottom:0;background:var(--panel);border:1px solid var(--rule);border-radius:8px;padding:10px 14px}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:4px}
 @media (max-width:600px){main{padding:24px 16px 60px}h1{font-size:2.1rem}section{margin-top:40px}
-.panel{padding:2px 12px 8px}th,td{padding-right:8px}table{font-size:.83rem}thead th{font-size:.76rem}
+.panel{padding:2px 12px 8px}th,td{padding-right:8px}table{font-size:.83rem}thead th{font-size:.76rem;white-space:normal}
 .strip,.axis-labels{min-width:66px}.bar{min-width:80px}.ledger td:nth-child(2){width:auto}
 th small,td small{display:block;margin-left:0}.comparisons tr>:nth-child(3){display:none}
 .heat-cell{padding:2px 4px;min-width:3.2em}
