@@ -37,12 +37,11 @@ def environment_section(run: RunView) -> Markup:
 
 
 def _data_row(stage: StageView, data: dict[str, Any]) -> list[Markup | str | int]:
-    dropped = ", ".join(
-        f"{count:,} {reason.replace('_', ' ')}" for reason, count in (data.get("dropped") or {}).items()
-    )
+    dropped = data.get("dropped") or {}
+    losses = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count)
     digest = element("code", str(data.get("rows_sha256") or "")[:12])
     counts = [f"{data[key]:,}" if data.get(key) is not None else "" for key in ("rows_in", "rows_kept")]
-    return [stage.name, _source(data.get("source") or {}), *counts, dropped or "none", digest]
+    return [stage.name, _source(data.get("source") or {}), *counts, losses or "none", digest]
 
 
 def _source(source: dict[str, Any]) -> str:
@@ -51,7 +50,7 @@ def _source(source: dict[str, Any]) -> str:
     for key, value in source.items():
         if isinstance(value, dict | list):
             value = ", ".join(str(one) for one in value)
-        if value not in (None, ""):
+        if value:
             parts.append(f"{key}: {value}")
     return "; ".join(parts)
 

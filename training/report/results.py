@@ -51,10 +51,16 @@ def _change(change: Comparison) -> Markup:
 def _panel(summary: Summary, suite: str) -> Markup:
     rows = [_panel_row(number, row, row.scores.get(suite)) for number, row in enumerate(summary.rows)]
     counts = {row.scores[suite].n for row in summary.rows if suite in row.scores}
-    caption = f"{suite}: accuracy, n={' or '.join(str(count) for count in sorted(counts))}"
+    caption = f"{suite}: accuracy, n={' or '.join(str(count) for count in sorted(counts))}{_replaced(summary, suite)}"
     axis = element("span", *(element("i", text) for text in ("0", "50", "100 %")), class_="axis-labels")
     head = ("model", axis, "accuracy", "95 % interval", "format")
     return element("div", table(head, rows, caption, numeric=(2, 3, 4)), class_="panel")
+
+
+def _replaced(summary: Summary, suite: str) -> str:
+    """How many questions equalled a training prompt and were replaced, when any were."""
+    most = max(row.scores[suite].details.get("replaced") or 0 for row in summary.rows if suite in row.scores)
+    return f" ({most} equal to a training prompt were replaced)" if most else ""
 
 
 def _panel_row(number: int, row: ModelRow, score: SuiteScore | None) -> list[Markup | str]:

@@ -57,7 +57,7 @@ th small,td small{color:var(--muted);font-size:.85em;margin-left:9px}
 th small{font-weight:400}
 .sources td:nth-child(2){min-width:15em}
 .strip{display:block;width:100%;min-width:84px;height:22px;overflow:visible}
-.comparisons td:nth-child(3){width:32%}
+.comparisons td:nth-child(3){width:32%}.comparisons td:nth-child(2){white-space:nowrap}
 .axis-labels{display:flex;justify-content:space-between;min-width:84px;font-weight:400}
 .axis-labels i{font-style:normal}
 .heat-cell{display:inline-block;min-width:3.6em;padding:2px 8px;border-radius:5px;text-align:right;
@@ -122,10 +122,11 @@ code{font:.85em var(--mono)}
 .panel{padding:2px 12px 8px}th,td{padding-right:8px}table{font-size:.83rem}thead th{font-size:.76rem;white-space:normal}
 .strip,.axis-labels{min-width:66px}.bar{min-width:80px}.ledger td:nth-child(2){width:auto}
 th small,td small{display:block;margin-left:0}.comparisons tr>:nth-child(3){display:none}
+.comparisons td:nth-child(2){white-space:normal}
 .heat-cell{padding:2px 4px;min-width:3.2em}
 .facts{grid-template-columns:1fr}.facts dt{margin-top:6px}}
 @media print{:root{--paper:#fff}body{font-size:11pt}main{max-width:none;padding:0}nav{display:none}
-section{margin-top:26px}.tile,.panel,.card,.chart,tr{break-inside:avoid}h2,h3{break-after:avoid}pre{max-height:none}
-.grid{grid-template-columns:repeat(2,1fr)}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+section{margin-top:26px}.tile,.panel,.card,.chart,tr{break-inside:avoid}h2,h3,caption{break-after:avoid}pre{max-height:none}
+.grid,.grid.wide{grid-template-columns:repeat(2,1fr)}.lead{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 """
