@@ -1,8 +1,9 @@
 """The shipped rewards, each pure, versioned and in a file of its own with golden cases beside it.
 
-A reward is `f(completions, prompts, **columns) -> list[float | None]`: the assistant's text and the row's columns, nothing
-else. 0.0 means wrong, None means not applicable. Change what one returns and its version must rise: versions are part of
-every fingerprint. `training.rewards.scoring` calls them; nothing else should, except where one reward is all that is asked.
+A reward is `f(completions, prompts, **columns) -> list[float | None]`: the assistant's text and the row's columns,
+nothing else. 0.0 means wrong, None means not applicable. Change what one returns and its version must rise: versions
+are part of every fingerprint. `training.rewards.scoring` calls them; nothing else should, except where one reward is
+all that is asked.
 """
 
 from collections.abc import Callable, Mapping

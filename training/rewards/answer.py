@@ -1,7 +1,8 @@
 """Reward `answer`: is the final answer right? The one lenient extractor by which every model is judged.
 
 Order: the last complete <answer> tag; else the last \\boxed{}; else (not under `strict`) the last value of the expected
-answer's type in the text. Then normalised equality by type (number, list, word), and for expressions with symbols math-verify.
+answer's type in the text. Then normalised equality by type (number, list, word), and for expressions with symbols
+math-verify.
 
 Deliberate choices against answers that only look right:
 1. An explicit answer must be one value: "7 or 8" in a tag is wrong, and so is a last value that "or" joins to another.
@@ -15,7 +16,7 @@ import re
 from typing import Any
 
 from training.rewards.equivalence import equivalent
-from training.rewards.extract import boxed, tagged, unwrap, visible_text
+from training.rewards.extract import boxed, plain_latex, tagged, unwrap, visible_text
 from training.rewards.number_text import Number, find_numbers, plain_digits, whole_number
 
 # Answers from a closed set: the last member that the text mentions is the answer.
@@ -25,7 +26,9 @@ CLOSED_SETS = (
     frozenset({"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}),
 )
 _LIST_SEPARATOR = re.compile(r"\s*(?:[,;،、]|\n)\s*")
+_NOT_ONE_VALUE = re.compile(r"\d\s*[-+*×^]\s*[\d(]|[-+*/]\s*\(|[\\√²³⁰-⁹]|\b(?:not|or)\b", re.IGNORECASE)
 _LEAD_IN = re.compile(r".*(?::|=|->|→|\b(?:is|are|be)\b)\s*(?=\S)", re.IGNORECASE | re.DOTALL)
+_QUOTES = " *`'\"‘’“”"
 _QUOTED = re.compile(r"\*\*([^*\n]+)\*\*|`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”")
 
 
@@ -53,11 +56,13 @@ def is_right(completion: str, expected: str, prompt: str = "", strict: bool = Fa
     gold = unwrap(expected)
     if given is not None:
         return _equal(unwrap(given), gold, prompt)
-    return any(_equal(value, gold, prompt) for value in last_values(plain_digits(text), gold))
+    return any(_equal(value, gold, prompt) for value in last_values(plain_digits(plain_latex(text)), gold))
 
 
 def last_values(text: str, gold: str) -> list[str]:
-    """Return what the text may give as its last value of `gold`'s type: at most one number or list; for words, a few."""
+    """Return what the text may give as its last value of `gold`'s type: at most one number or list; for words, a
+    few.
+    """
     if whole_number(gold) is not None:
         return _last_number(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -87,7 +92,9 @@ def _last_number(text: str) -> list[str]:
 
 
 def _endings(line: str) -> list[str]:
-    """Ways in which a last line names a worded answer: the line, what follows "is" or a colon, what is quoted, its end."""
+    """Ways in which a last line names a worded answer: the line, what follows "is" or a colon, what is quoted, its
+    end.
+    """
     candidates = [line]
     lead = _LEAD_IN.match(line)
     if lead:
@@ -111,9 +118,9 @@ def _equal(given: str, gold: str, prompt: str) -> bool:
     items = _items(gold)
     if items is not None:
         return _same_items(_items(given, single=True), items)
-    if not re.search(r"[a-zA-Z\\]", gold) or not re.search(r"[-+*/^\\()=\d]", gold):
-        return False  # Plain words, or arithmetic without symbols, which is never evaluated.
-    if _words(given).replace(" ", "") in _words(prompt).replace(" ", ""):
+    if not re.search(r"[a-zA-Z\\]", gold):
+        return _operators(given) == _operators(gold)  # Arithmetic without symbols is never evaluated.
+    if not re.search(r"[-+*/^\\()=\d]", gold) or _stands_in(prompt, given):
         return False
     return equivalent(gold, given)
 
@@ -123,7 +130,7 @@ def _same_number(given: str, expected: Number) -> bool:
     number = whole_number(given)
     if number is None:
         text = plain_digits(given).rpartition("=")[2]
-        if re.search(r"\d\s*[-+*×^]\s*[\d(]|[_\\(]|\b(?:not|or)\b", text, re.IGNORECASE):
+        if _NOT_ONE_VALUE.search(text):
             return False
         found = find_numbers(text)
         if not found or any(other.value != found[0].value for other in found) or len(re.findall(r"\d", text)) > 400:
@@ -166,4 +173,17 @@ def _same_item(given: str, expected: str) -> bool:
 
 def _words(text: str) -> str:
     """Return a text for comparison: case, spacing, quotes around it and a full stop behind it do not matter."""
-    return " ".join(plain_digits(text).casefold().split()).strip(" .*`'\"‘’“”。।")
+    words = " ".join(plain_digits(text).casefold().split())
+    return words.strip(_QUOTES).rstrip(".。।").strip(_QUOTES)
+
+
+def _operators(text: str) -> str:
+    """Return arithmetic for comparison: spacing and the sign that stands for "times" do not matter."""
+    return re.sub(r"\s*[x*·⋅]\s*", "×", _words(text)).replace(" ", "")
+
+
+def _stands_in(prompt: str, given: str) -> bool:
+    """Whether the prompt holds the expression `given`, spacing aside, as a whole rather than as a part of another."""
+    characters = [re.escape(character) for character in given if not character.isspace()]
+    spaced = r"\s*".join(characters)
+    return re.search(rf"(?<![\w*+/^-]){spaced}(?![\w*+/^-])", prompt) is not None

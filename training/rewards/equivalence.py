@@ -1,7 +1,8 @@
 """The edge to math-verify: are two mathematical expressions equal? Off the main thread too, and always in bounded work.
 
-math-verify bounds its work with signal.alarm, which only the main thread may use (elsewhere it raises, and whoever caught that
-gave every answer 0). We turn its timeouts off and refuse beforehand what sympy might never finish: long texts, tall powers.
+math-verify bounds its work with signal.alarm, which only the main thread may use (elsewhere it raises, and whoever
+caught that gave every answer 0). We turn its timeouts off and refuse beforehand what sympy might never finish: long
+texts, tall powers.
 """
 
 import re

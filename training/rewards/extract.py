@@ -17,10 +17,11 @@ _LATEX_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([-+]?[\d.]+)\s*\}\s*\{\s*([-
 def visible_text(completion: str, prompt: str) -> str:
     """Return what the model says beside its thinking and beside repeating the prompt.
 
-    A think part that is never closed is all thinking. Text before a lone </think> is thinking too: some templates open the
-    part in the prompt.
+    A think part that is never closed is all thinking. Text before a lone </think> is thinking too: some templates
+    open the part in the prompt.
     """
-    parts, rest = [], completion
+    parts: list[str] = []
+    rest = completion
     while True:
         before, opening, after = rest.partition("<think>")
         closed = before.rfind("</think>")
@@ -44,9 +45,13 @@ def tagged(text: str) -> str | None:
     lowered = text.lower()
     if len(lowered) != len(text):  # A few letters change length in lower case; their positions would not fit.
         lowered = text
-    end = lowered.rfind("</answer>")
-    start = lowered.rfind("<answer>", 0, end) if end >= 0 else -1
-    return text[start + len("<answer>") : end] if start >= 0 else None
+    found, begin = None, 0
+    while (end := lowered.find("</answer>", begin)) >= 0:
+        start = lowered.rfind("<answer>", begin, end)
+        if start >= 0:
+            found = text[start + len("<answer>") : end]
+        begin = end + len("</answer>")
+    return found
 
 
 def boxed(text: str) -> str | None:
@@ -65,17 +70,33 @@ def boxed(text: str) -> str | None:
 
 
 def unwrap(answer: str) -> str:
-    """Return an explicit answer without the LaTeX and Markdown around it: boxes, $...$, \\text{}, \\frac{1}{2} as 1/2."""
+    """Return an explicit answer without the LaTeX and Markdown around it: boxes, $...$, \\text{}, \\frac{1}{2} as
+    1/2.
+    """
     inner = boxed(answer)
-    text = answer if inner is None else inner
-    text = _LATEX_WRAPPERS.sub(r"\1", text)
-    text = _LATEX_SPACES.sub(lambda match: "," if match[0] == "{,}" else "", text)
-    text = _LATEX_FRACTION.sub(r"\1/\2", text)
-    text = text.replace("\\times", "×").replace("\\cdot", "×").replace("\\%", "%").replace("\\$", "").replace("^\\circ", "")
-    text = text.strip()
+    text = plain_latex(answer if inner is None else inner).strip()
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`")):
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
             text = text[len(opening) : -len(closing)].strip()
+    return text
+
+
+def plain_latex(text: str) -> str:
+    """Return `text` with LaTeX's text, spacing, fractions of two numbers and product signs as plain characters."""
+    if "\\" not in text and "{,}" not in text:
+        return text
+    text = _LATEX_WRAPPERS.sub(r"\1", text)
+    text = _LATEX_SPACES.sub(lambda match: "," if match[0] == "{,}" else "", text)
+    text = _LATEX_FRACTION.sub(r"\1/\2", text)
+    for latex, plain in (
+        ("\\times", "×"),
+        ("\\cdot", "×"),
+        ("\\%", "%"),
+        ("\\$", ""),
+        ("^\\circ", ""),
+        ("^{\\circ}", ""),
+    ):
+        text = text.replace(latex, plain)
     return text
 
 

@@ -21,7 +21,9 @@ def check_tags(parameters: Mapping[str, Any]) -> None:
     """Raise UserError unless `tags` is a list of different tag names."""
     tags = parameters["tags"]
     if not isinstance(tags, (list, tuple)) or not tags or len(set(map(str, tags))) != len(tags):
-        raise UserError(f"reward format: tags={tags!r} is not accepted; give a list of different names, as [think, answer]")
+        raise UserError(
+            f"reward format: tags={tags!r} is not accepted; give a list of different names, as [think, answer]"
+        )
     for tag in tags:
         if not isinstance(tag, str) or not re.fullmatch(r"[A-Za-z][\w-]*", tag):
             raise UserError(f"reward format: the tag {tag!r} is not accepted; use letters, digits, _ and -")

@@ -19,12 +19,14 @@ def soft_overlong(
 ) -> list[float | None]:
     """Return 0.0 up to max_length - buffer, then a straight line down to -1.0 at max_length, and -1.0 beyond.
 
-    `max_length` is L_max of the paper and `buffer` its L_cache. Lengths are `completion_tokens` (the end token counts, if
-    the caller counts it) or characters, by `unit`.
+    `max_length` is L_max of the paper and `buffer` its L_cache. Lengths are `completion_tokens` (the end token
+    counts, if the caller counts it) or characters, by `unit`.
     """
     if unit == "tokens":
         if completion_tokens is None:
-            raise UserError("reward length: unit=tokens needs token counts, which are not known here; use unit: characters")
+            raise UserError(
+                "reward length: unit=tokens needs token counts, which are not known here; use unit: characters"
+            )
         lengths = completion_tokens
     else:
         lengths = [len(completion) for completion in completions]

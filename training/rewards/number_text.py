@@ -1,6 +1,8 @@
-"""Numbers as people and models write them: any script's digits, signs, thousands separators, decimals, fractions, exponents.
+"""Numbers as people and models write them: any script's digits, signs, thousands separators, decimals, fractions,
+exponents.
 
-Values are exact (Fraction), so that 0.5 equals 1/2 and 0.1 equals 0.10. Numbers too large to be worth computing have no value.
+Values are exact (Fraction), so that 0.5 equals 1/2 and 0.1 equals 0.10. Numbers too large to be worth computing have
+no value.
 """
 
 import re
@@ -9,7 +11,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_DIGITS = 400
-"""Longest number that gets a value: int() itself refuses 4,300 digits, and a fraction of 10^999999 would take minutes."""
+"""Longest number that gets a value: int() itself refuses 4,300 digits, and a fraction of 10^999999 would take
+minutes.
+"""
 
 # Minus signs, the Arabic decimal and thousands separators, fullwidth punctuation; spaces used between groups of digits.
 _PUNCTUATION = str.maketrans(
@@ -60,7 +64,9 @@ def plain_digits(text: str) -> str:
 
 
 def find_numbers(text: str) -> list[Number]:
-    """Return the numbers of `text` (digits already plain) from left to right; those too large to compute are left out."""
+    """Return the numbers of `text` (digits already plain) from left to right; those too large to compute are left
+    out.
+    """
     return [number for match in NUMBER.finditer(text) if (number := _number(match)) is not None]
 
 

@@ -25,8 +25,8 @@ class RewardErrors(RuntimeError):
 class Scores:
     """The scores of one batch, lists in the order of its completions.
 
-    `per_reward` by reward name, unweighted; `total` is the weighted sum of those that apply (None if none does, or on an
-    error); `errors` holds what was raised, as "reward: Kind: message", or None.
+    `per_reward` by reward name, unweighted; `total` is the weighted sum of those that apply (None if none does, or
+    on an error); `errors` holds what was raised, as "reward: Kind: message", or None.
     """
 
     per_reward: dict[str, list[float | None]]
@@ -38,7 +38,9 @@ class Scorer:
     """The rewards of one stage, and the count of what they could not score."""
 
     def __init__(self, specs: Sequence[Any], max_error_rate: float) -> None:
-        """`specs` have name, weight and params (RewardSpec); raises UserError for unknown rewards and bad parameters."""
+        """`specs` have name, weight and params (RewardSpec); raises UserError for unknown rewards and bad
+        parameters.
+        """
         self.specs = list(specs)
         self.max_error_rate = max_error_rate
         self.num_completions = 0
@@ -113,15 +115,20 @@ def _parameters(spec: Any) -> dict[str, Any]:
 
 def _need_columns(reward: Reward, columns: dict[str, list[Any]]) -> None:
     missing = [name for name in reward.columns if name not in columns]
+    found = ", ".join(sorted(columns)) or "none"
     if missing:
         raise UserError(
-            f"reward {reward.name} needs the column {missing[0]!r}; the data has {', '.join(sorted(columns)) or 'none'}. "
-            f"Map yours with data.columns, for example columns: {{{missing[0]}: label}}"
+            f"reward {reward.name} needs the column {missing[0]!r}; the data has {found}; "
+            f"map yours with data.columns, for example columns: {{{missing[0]}: label}}"
         )
 
 
 def _call(
-    reward: Reward, parameters: dict[str, Any], completions: list[str], prompts: list[str], columns: dict[str, list[Any]]
+    reward: Reward,
+    parameters: dict[str, Any],
+    completions: list[str],
+    prompts: list[str],
+    columns: dict[str, list[Any]],
 ) -> tuple[list[float | None], list[str | None]]:
     """Return (values, errors) of one reward: the batch at once, and row by row only if that raises."""
     try:
