@@ -285,6 +285,7 @@ MISTAKES = {
         29,
         ["rewards[1].tag", "did you mean tags?"],
     ),
+    "reward's value": ("[answer, format]", "[answer, {name: format, tags: 3}]", 29, ["rewards[1]", "tags"]),
     "k above draws": (
         "  suites: [easy]",
         "  suites: [easy]\n  draws: 2\n  k: [4]",

@@ -31,6 +31,7 @@ RULES = (
     source_checks.suites_have_items_of_their_own,
     source_checks.files_exist,
     source_checks.hub_names_have_a_revision,
+    name_checks.rewards_exist_and_take_their_parameters,
     name_checks.bundled_models_are_shipped,
     family_checks.families_exist_and_take_their_parameters,
 )

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from data.errors import UserError
 from training.config.cross_checks import Finding
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
+from training.config.stage_parts import RewardSpec
 from training.config.stages import GrpoStage, SampleStage
 from training.config.suggest import nearest
 
 
 def rewards_exist_and_take_their_parameters(pipeline: Pipeline) -> Iterator[Finding]:
     """Every reward is a shipped one, with parameters of its own."""
-    from training.rewards import REWARDS
-
     for index, stage in enumerate(pipeline.stages):
         for position, spec in enumerate(stage.rewards if isinstance(stage, GrpoStage | SampleStage) else []):
-            at: KeyPath = ("stages", index, "rewards", position)
-            if spec.name not in REWARDS:
-                shipped = ", ".join(sorted(REWARDS))
-                yield at, f"there is no reward {spec.name}{nearest(spec.name, REWARDS)}; the rewards are {shipped}"
-                continue
-            known = REWARDS[spec.name].parameters
-            for name in spec.params:
-                if name not in known:
-                    accepted = ", ".join(known) or "none"
-                    hint = nearest(name, known)
-                    yield (*at, name), f"is no parameter of the reward {spec.name}{hint}; accepted: {accepted}"
+            yield from _reward_findings(("stages", index, "rewards", position), spec)
 
 
 def bundled_models_are_shipped(pipeline: Pipeline) -> Iterator[Finding]:
@@ -37,3 +27,23 @@ def bundled_models_are_shipped(pipeline: Pipeline) -> Iterator[Finding]:
     scheme, colon, name = pipeline.model.partition(":")
     if colon and scheme == "bundled" and name not in BUNDLED:
         yield ("model",), f"is not shipped{nearest(name, BUNDLED)}; shipped: {', '.join(sorted(BUNDLED))}"
+
+
+def _reward_findings(at: KeyPath, spec: RewardSpec) -> Iterator[Finding]:
+    from training.rewards import REWARDS
+
+    if spec.name not in REWARDS:
+        shipped = ", ".join(sorted(REWARDS))
+        yield at, f"there is no reward {spec.name}{nearest(spec.name, REWARDS)}; the rewards are {shipped}"
+        return
+    reward = REWARDS[spec.name]
+    unknown = [name for name in spec.params if name not in reward.parameters]
+    for name in unknown:
+        accepted = ", ".join(reward.parameters) or "none"
+        hint = nearest(name, reward.parameters)
+        yield (*at, name), f"is no parameter of the reward {spec.name}{hint}; accepted: {accepted}"
+    if not unknown:
+        try:
+            reward.check({**reward.parameters, **spec.params})
+        except UserError as error:
+            yield at, str(error)
