@@ -8,7 +8,6 @@ from pydantic import Field, field_validator, model_validator
 
 from training.config.block import Block, Count
 
-COLUMN_NAMES = ("messages", "prompt", "completion", "chosen", "rejected", "answer")
 SOURCES = ("generator", "path", "hub", "stage")
 
 
