@@ -48,15 +48,32 @@ def answer(
 
 def is_right(completion: str, expected: str, prompt: str = "", strict: bool = False) -> bool:
     """Return whether `completion` ends in the answer `expected` to `prompt`."""
-    text = visible_text(completion, prompt)
-    given = tagged(text)
-    if strict and given is None:
-        return False
-    given = boxed(text) if given is None else given
     gold = unwrap(expected)
-    if given is not None:
-        return _equal(unwrap(given), gold, prompt)
-    return any(_equal(value, gold, prompt) for value in last_values(plain_digits(plain_latex(text)), gold))
+    return any(_equal(given, gold, prompt) for given in _given(completion, gold, prompt, strict))
+
+
+def extract(completion: str, expected: str, prompt: str = "") -> str | None:
+    """Return the completion's final answer in one spelling per value, as votes are counted; None if there is none.
+
+    `expected` gives the type of answer to look for. Of several readings of a worded answer the right one is taken.
+    """
+    gold = unwrap(expected)
+    readings = _given(completion, gold, prompt, strict=False)
+    if not readings:
+        return None
+    right = [given for given in readings if _equal(given, gold, prompt)]
+    return _words(gold) if right else _spelling(readings[-1])
+
+
+def _given(completion: str, gold: str, prompt: str, strict: bool) -> list[str]:
+    """The readings of a completion's final answer: one if it is explicit, as many as `last_values` if not."""
+    text = visible_text(completion, prompt)
+    explicit = tagged(text)
+    if explicit is None and not strict:
+        explicit = boxed(text)
+    if explicit is not None:
+        return [unwrap(explicit)]
+    return [] if strict else last_values(plain_digits(plain_latex(text)), gold)
 
 
 def last_values(text: str, gold: str) -> list[str]:
@@ -175,6 +192,11 @@ def _words(text: str) -> str:
     """Return a text for comparison: case, spacing, quotes around it and a full stop behind it do not matter."""
     words = " ".join(plain_digits(text).casefold().split())
     return words.strip(_QUOTES).rstrip(".。।").strip(_QUOTES)
+
+
+def _spelling(given: str) -> str:
+    number = whole_number(given)
+    return _words(given) if number is None else str(number.value)
 
 
 def _operators(text: str) -> str:
