@@ -81,7 +81,7 @@ def _length(stage: SftStage | DpoStage | GrpoStage) -> str:
         share = f" = {steps * per_step / rows:.1f} epochs of {what}" if rows else f" over {what}"
         return f"; {steps} steps{share}"
     about = f" = about {round(epochs * rows / per_step)} steps" if rows else ""
-    return f"; {epochs:g} epochs of {what}{about}"
+    return f"; {epochs:g} {'epoch' if epochs == 1 else 'epochs'} of {what}{about}"
 
 
 def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:

@@ -20,6 +20,8 @@ from training.run_folder import RunFolder
 
 State = Literal["done", "interrupted", "new"]
 BASE = "base"
+EVALUATION_REWARDS = ("answer", "format")
+"""What every evaluation is scored with: accuracy and format rate."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
     if isinstance(stage, EvaluateStage):
         experiment.pop("suites")
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
+        block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
         return block
     experiment.pop("data")
     block["data"] = _data(pipeline, stage.data, stage.name, pins)
