@@ -13,6 +13,7 @@ from typing import Any
 
 from training.identity import fingerprint
 from training.record import write_record
+from training.statistics import wilson_interval
 
 HOSTILE = '<script>fetch("http://example.invalid/")</script><img src=x onerror=alert(1)> & "quoted" \u2028 </pre>'
 MODELS = ("base", "sft", "dpo", "grpo")
@@ -199,17 +200,16 @@ class FakeRun:
         return row | {"draws": [{"completion": completion, "correct": correct}] * 4}
 
     def _suite(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        n, right = len(rows), sum(row["correct"] for row in rows)
-        share, margin = right / n, 1.96 * math.sqrt(0.25 / n)
-        tidy = sum(row["format"] for row in rows) / n
+        n, right, tidy = len(rows), sum(row["correct"] for row in rows), sum(row["format"] for row in rows)
+        share = right / n
         families: dict[str, dict[str, float]] = {}
         for family in sorted({row["family"] for row in rows}):
             own = [row["correct"] for row in rows if row["family"] == family]
             families[family] = {"accuracy": sum(own) / len(own), "n": len(own)}
         sampled = {"draws": 4, "temperature": 1.0, "top_p": 1.0, "pass@1": share, "pass@4": min(1, share + 0.1)}
         return {
-            **{"accuracy": share, "ci95": [max(0, share - margin), min(1, share + margin)], "n": n},
-            **{"format_rate": tidy, "format_ci95": [max(0, tidy - margin), min(1, tidy + margin)]},
+            **{"accuracy": share, "ci95": list(wilson_interval(right, n)), "n": n},
+            **{"format_rate": tidy / n, "format_ci95": list(wilson_interval(tidy, n))},
             **{"mean_tokens": sum(row["tokens"] for row in rows) / n, "truncated": 0.06, "families": families},
             "sampled": sampled | {"maj@4": share},
         }

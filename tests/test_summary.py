@@ -82,6 +82,21 @@ def test_a_second_evaluation_of_a_model_does_not_replace_the_first(tmp_path: Pat
     assert sft.scores["in_domain"].accuracy == source.record["metrics"]["in_domain"]["accuracy"]
 
 
+def test_gates_are_decided_as_the_runner_decides_them(tmp_path: Path) -> None:
+    gates = {gate.model: gate for gate in summarise(write_fake_run(tmp_path)).gates}
+    assert {name: gate.passed for name, gate in gates.items()} == {"dpo": False, "grpo": True}
+    assert gates["dpo"].words.startswith("gate of dpo: not met; accuracy on in_domain changed by ")
+
+
+def test_gate_on_different_questions_is_undecided_and_says_why(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path)
+    path = read_run(run).stage("evaluate-dpo").folder / "items.jsonl"
+    write_lines(path, read_lines(path)[:5])
+    (gate, _) = summarise(run).gates
+    assert gate.passed is None
+    assert "same ones" in gate.reason
+
+
 @pytest.mark.parametrize(
     ("one", "verdict"),
     [

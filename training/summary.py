@@ -9,9 +9,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
+from data.errors import UserError
+from training.gates import METRIC_FIELDS, decide
 from training.report.collect import RunView, StageView, read_run
+from training.statistics import paired_difference
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,8 +24,6 @@ CONFIDENCE = 0.95
 PLAIN_WIDTH = 400
 Items = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """Model -> suite -> item id -> row of items.jsonl."""
-
-METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class GateLine:
+    """The gate of a model; `passed` is None where the two evaluations cannot be compared, and `reason` says why."""
+
+    model: str
+    passed: bool | None
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """One sentence with the decision first."""
+        decision = {True: "met", False: "not met", None: "cannot be decided"}[self.passed]
+        return f"gate of {self.model}: {decision}; {self.reason}"
+
+
+@dataclass(frozen=True)
 class Summary:
     """The whole table; `over_base` has every model against the base, `missing` says what is not there yet."""
 
@@ -94,6 +111,7 @@ class Summary:
     rows: list[ModelRow]
     comparisons: list[Comparison]
     over_base: list[Comparison]
+    gates: list[GateLine]
     missing: list[str]
 
 
@@ -112,7 +130,7 @@ def summarise_view(run: RunView) -> Summary:
     comparisons = _compare_all(items, list(_pairs(run, measured)), suites)
     over_base = _compare_all(items, [(row.name, "base") for row in rows if row.name != "base"], suites)
     missing = [f"{stage.name}: {stage.state}" for stage in run.stages if stage.state != "done"]
-    return Summary(run.name, suites, rows, comparisons, over_base, missing)
+    return Summary(run.name, suites, rows, comparisons, over_base, _gates(run, evaluations), missing)
 
 
 def _by_suite(run: RunView, model: str) -> dict[str, StageView]:
@@ -122,6 +140,25 @@ def _by_suite(run: RunView, model: str) -> dict[str, StageView]:
         for suite in (stage.record or {}).get("metrics", {}):
             chosen.setdefault(suite, stage)
     return chosen
+
+
+def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[GateLine]:
+    """The gates of measured models, decided as the runner decides them."""
+    lines = []
+    for model in run.models:
+        gate = model.config.get("gate")
+        if not gate:
+            continue
+        other = "base" if gate["over"] == "base" else model.parents[0]
+        mine, theirs = (evaluations.get(name, {}).get(gate["suite"]) for name in (model.name, other))
+        if mine is None or theirs is None or mine.folder is None or theirs.folder is None:
+            continue
+        try:
+            result = decide(SimpleNamespace(**gate), mine.folder / "items.jsonl", theirs.folder / "items.jsonl")
+            lines.append(GateLine(model.name, result.passed, result.reason))
+        except UserError as error:
+            lines.append(GateLine(model.name, None, str(error)))
+    return lines
 
 
 def _row(model: StageView, evaluations: dict[str, StageView]) -> ModelRow:
@@ -178,8 +215,6 @@ def _compare_all(items: Items, pairs: list[tuple[str, str]], suites: list[str]) 
 
 def _compare(items: Items, model: str, other: str, suite: str, metric: str = "accuracy") -> Comparison | None:
     """The paired comparison on the questions that both answered, or None when there is none."""
-    from training.statistics import paired_difference
-
     mine, theirs = items.get(model, {}).get(suite, {}), items.get(other, {}).get(suite, {})
     shared = [item for item in mine if item in theirs]
     if not shared:
@@ -204,6 +239,8 @@ def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
     for comparison in summary.comparisons:
         style = {"better": "green", "worse": "red"}.get(comparison.verdict, "yellow")
         console.print(comparison.words, style=style, markup=False)
+    for gate in summary.gates:
+        console.print(gate.words, style="green" if gate.passed else "red", markup=False)
     for line in summary.missing:
         console.print(f"not finished: {line}", style="yellow", markup=False)
 

@@ -6,6 +6,9 @@ from typing import Any
 from training.report.collect import RunView, StageView
 from training.report.markup import Markup, element, join, section, table
 
+PRIVATE = ("hostname", "executable")
+"""Facts of the record that a page people pass on should not tell."""
+
 RUNNER_KEYS = ("folders", "fingerprints", "written_at", "command", "config_path", "overrides", "schema_version")
 
 
@@ -66,7 +69,7 @@ def _interventions(run: RunView) -> Markup | None:
 
 
 def _environment(done: list[StageView], environment: dict[str, Any]) -> list[Markup | None]:
-    facts = [(key, value) for key, value in environment.items() if key != "packages" and value is not None]
+    facts = [(key, value) for key, value in environment.items() if _is_shown(key) and value is not None]
     pairs = [join(element("dt", key.replace("_", " ")), element("dd", str(value))) for key, value in facts]
     packages = environment.get("packages") or {}
     rows = [(name, str(version)) for name, version in sorted(packages.items())]
@@ -74,14 +77,18 @@ def _environment(done: list[StageView], environment: dict[str, Any]) -> list[Mar
     return [_differences(done), element("dl", *pairs, class_="facts"), versions if rows else None]
 
 
+def _is_shown(key: str) -> bool:
+    return key != "packages" and key not in PRIVATE
+
+
 def _differences(done: list[StageView]) -> Markup | None:
-    """A warning that names what differs between the stages' environments; None when nothing does."""
+    """A warning that names what differs between the stages' environments; the base is copied, not computed."""
     values: dict[str, set[str]] = {}
-    for stage in done:
+    for stage in (stage for stage in done if stage.kind != "base"):
         environment = (stage.record or {}).get("environment") or {}
         flat = {**environment, **{f"package {name}": v for name, v in (environment.get("packages") or {}).items()}}
         for key, value in flat.items():
-            if key != "packages":
+            if _is_shown(key):
                 values.setdefault(key, set()).add(str(value))
     differing = [
         f"{key.replace('_', ' ')} ({', '.join(sorted(found))})" for key, found in values.items() if len(found) > 1

@@ -23,7 +23,7 @@ def results_section(summary: Summary) -> Markup:
         "Share of questions answered right, by one lenient reading of the answer for every model. Bars are 95 % "
         "intervals; the format rate, whether the answer is written as asked, is counted apart."
     )
-    return section("results", "Results", panels, _comparisons(summary), _sampled(summary), lead=lead)
+    return section("results", "Results", panels, _comparisons(summary), _gates(summary), _sampled(summary), lead=lead)
 
 
 def _tile(summary: Summary, suite: str) -> Markup | None:
@@ -89,6 +89,13 @@ def _comparison_row(one: Comparison, reach: float) -> list[Markup | str]:
     strip = interval_strip(one.low, one.gain, one.high, (-1.05 * reach, 1.05 * reach), 0, one.words)
     verdict = element("span", one.verdict, class_=f"verdict {VERDICT_CLASS[one.verdict]}")
     return [name, verdict, strip, join(element("b", points(one.gain)), interval)]
+
+
+def _gates(summary: Summary) -> Markup | None:
+    if not summary.gates:
+        return None
+    items = [element("li", element("span", one.words, class_="good" if one.passed else "bad")) for one in summary.gates]
+    return element("ul", *items, class_="gates")
 
 
 def _sampled(summary: Summary) -> Markup | None:

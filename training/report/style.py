@@ -94,6 +94,7 @@ section>.legend{margin:12px 0}
 .p-checkpoint{fill:var(--p8);background:var(--p8)}.p-evaluate{fill:var(--p9);background:var(--p9)}
 .p-log{fill:var(--p10);background:var(--p10)}.p-unaccounted{fill:var(--pu);background:var(--pu)}
 .p-outside{fill:var(--po);background:var(--po)}
+.gates{list-style:none;margin:14px 0 0;padding:0;font-size:.9rem}.gates li+li{margin-top:4px}
 details{margin-top:14px}details+.meta{margin-top:20px}summary{cursor:pointer;color:var(--accent);padding:4px 0}
 .cards{display:grid;gap:16px;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));align-items:start}
 .card{padding:12px 16px;min-width:0}
