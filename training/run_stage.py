@@ -79,11 +79,13 @@ def prepare_engine(pipeline: Pipeline) -> None:
     """
     if not os.path.exists("/dev/nvidiactl"):
         os.environ["DS_ACCELERATOR"] = "cpu"
-        os.environ["ACCELERATE_USE_CPU"] = "true"
     if pipeline.runtime.zero_stage > 0:
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+        os.environ.pop("ACCELERATE_USE_CPU", None)  # accelerate would leave DeepSpeed out without a word
     else:
         os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
+        if not os.path.exists("/dev/nvidiactl"):
+            os.environ["ACCELERATE_USE_CPU"] = "true"
     if pipeline.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -24,12 +24,14 @@ from training.resumable import ResumeState
 from training.rows import stage_rows
 from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
-from training.world import barrier
+from training.world import barrier, join_deepspeed_on_cpu
 
 
 def run(context: StageContext) -> StageResult:
     """Train the stage's model and leave it in `<folder>/model`; the caller writes the record."""
     stage, runtime = context.stage, context.pipeline.runtime
+    if runtime.zero_stage > 0:
+        join_deepspeed_on_cpu()
     arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
@@ -45,6 +47,7 @@ def run(context: StageContext) -> StageResult:
     context.training_parent = plain_parent(context)
 
     trainer = make_trainer(context, rows, arguments, tokenizer)
+    require_engine(trainer, context)
     trainer.commit_checkpoint = lambda path: commit(path, context.world, runtime.keep_checkpoints, facts)
     callback, tracker, preemption = attach(context, trainer, checkpoint)
     account |= trainer_account(trainer, stage, account)
@@ -154,6 +157,12 @@ def count_tokens(trainer: Any, callback: MetricsCallback) -> None:
         return prepared
 
     trainer._prepare_inputs = counted
+
+
+def require_engine(trainer: Any, context: StageContext) -> None:
+    """Our invariant: the ranks and the engine are those the config names (accelerate falls back in silence)."""
+    assert trainer.accelerator.num_processes == context.world.size, trainer.accelerator.state
+    assert trainer.is_deepspeed_enabled == (context.pipeline.runtime.zero_stage > 0), trainer.accelerator.state
 
 
 def plain_parent(context: StageContext) -> Path:

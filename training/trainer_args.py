@@ -38,7 +38,7 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> An
 
     config_class = getattr(importlib.import_module("trl"), CONFIG_CLASSES[stage.kind])
     derived: dict[str, Any] = {
-        "use_cpu": not torch.cuda.is_available(),
+        "use_cpu": runtime.zero_stage == 0 and not torch.cuda.is_available(),  # True would switch DeepSpeed off
         "output_dir": str(output_dir),
         "seed": seed,
         "per_device_train_batch_size": runtime.micro_batch_size,
@@ -49,6 +49,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> An
         "save_strategy": "no" if runtime.checkpoint_every is None else "steps",
         "deepspeed": deepspeed_settings(runtime),
     }
+    if runtime.zero_stage > 0 and not torch.cuda.is_available():
+        derived["accelerator_config"] = {"use_configured_state": True}  # the state of world.join_deepspeed_on_cpu
     if runtime.checkpoint_every is not None:
         derived["save_steps"] = runtime.checkpoint_every
     if stage.kind == "grpo":

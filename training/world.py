@@ -68,6 +68,16 @@ def join(world: World) -> None:
         torch.distributed.init_process_group(backend)
 
 
+def join_deepspeed_on_cpu() -> None:
+    """Make accelerate's state before transformers does: without a GPU it would name no backend and count one rank."""
+    import torch
+
+    if not torch.cuda.is_available():
+        from accelerate import PartialState
+
+        PartialState(backend="gloo")
+
+
 def leave() -> None:
     """Leave the process group, if one was joined."""
     import torch.distributed
