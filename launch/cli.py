@@ -7,6 +7,7 @@ is shown as well. Everything else travels.
 import argparse
 import errno
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -189,4 +190,10 @@ def entry() -> None:
     if message is not None:
         print(message, file=sys.stderr)
         sys.exit(USER_ERROR)
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `posttrain plan ... | head`: the reader left, which is no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)

@@ -9,7 +9,6 @@ from training.config.trainer_fields import default
 from training.plan import PlannedStage, RunPlan
 
 UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions"}
-ACTIONS = {"done": "skip", "interrupted": "resume", "new": "run"}
 
 
 def plan_text(pipeline: Pipeline, plan: RunPlan) -> str:
@@ -28,14 +27,14 @@ def plan_text(pipeline: Pipeline, plan: RunPlan) -> str:
 
 
 def _row(stage: PlannedStage) -> list[str]:
-    why = stage.reason.split(": ", 1)[1]
+    action, why = stage.reason.split(": ", 1)
     return [
         f"{stage.index:02d}",
         stage.name,
         stage.kind,
         ", ".join(stage.parents) or "-",
         stage.fingerprint[:8],
-        ACTIONS[stage.state],
+        "skip" if stage.state == "done" else action,
         why,
     ]
 

@@ -10,6 +10,14 @@ from training.rank_state import read_rank_states
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, StageFolder
 
+HEADLINES = {
+    "sft": ("step", "loss"),
+    "dpo": ("step", "loss", "rewards/accuracies"),
+    "grpo": ("step", "reward", "loss"),
+    "sample": ("prompts", "kept", "mean_reward"),
+}
+"""Which of a record's metrics are shown, by kind; an evaluation shows its accuracies."""
+
 
 def status_text(run: RunFolder) -> str:
     """Return the table of stage folders with the warnings beneath it."""
@@ -69,8 +77,8 @@ def _headline(record: dict[str, Any] | None) -> str:
             for suite, values in metrics.items()
             if isinstance(values, dict) and "accuracy" in values
         )
-    shown = [(key, value) for key, value in metrics.items() if isinstance(value, int | float)]
-    return "  ".join(f"{key} {value:.4g}" for key, value in shown[:3])
+    shown = {key: metrics[key] for key in HEADLINES.get(record["kind"], ()) if key in metrics}
+    return "  ".join(f"{key} {value:.4g}" for key, value in shown.items())
 
 
 def _warnings(folder: Path, record: dict[str, Any], present: dict[str, Any]) -> list[tuple[str, str]]:

@@ -23,6 +23,8 @@ BASE = "base"
 EVALUATION_REWARDS = ("answer", "format")
 """What every evaluation is scored with: accuracy and format rate."""
 
+_NOT_CONTENT = ("licence", "package", "requirement")
+
 
 @dataclass(frozen=True)
 class PlannedStage:
@@ -113,7 +115,8 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         from training.bundled import bundled_spec
 
         name = model.removeprefix("bundled:")
-        return {"bundled": name, **bundled_spec(name)}
+        spec = {key: value for key, value in bundled_spec(name).items() if key not in _NOT_CONTENT}
+        return {"bundled": name, **spec}
     folder = Path(model).expanduser()
     if folder.is_dir():
         files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
