@@ -3,7 +3,9 @@
 from training.rewards.cases import Case
 
 
-def _case(completion: str, answer: object, expected: float | None, why: str, prompt: str = "", **parameters: bool) -> Case:
+def _case(
+    completion: str, answer: object, expected: float | None, why: str, prompt: str = "", **parameters: bool
+) -> Case:
     return Case(completion, expected, why, prompt or "The question.", {"answer": answer}, parameters)
 
 
@@ -107,7 +109,9 @@ ADVERSARIAL = [
     _case("<think><answer>144</answer></think>I cannot tell.", "144", 0.0, "the answer in the thinking only"),
     _case("<think>It is 144", "144", 0.0, "thinking that never ends"),
     _case("It is 144</think>I cannot tell.", "144", 0.0, "thinking opened by the template"),
-    _case("<answer>57 + 87</answer>", "144", 0.0, "the question as the answer: arithmetic is not evaluated", SUM_PROMPT),
+    _case(
+        "<answer>57 + 87</answer>", "144", 0.0, "the question as the answer: arithmetic is not evaluated", SUM_PROMPT
+    ),
     _case("<answer>12*12</answer>", "144", 0.0, "a product is not evaluated"),
     _case("<answer>12^2</answer>", "144", 0.0, "a power is not evaluated"),
     _case("<answer>\\sqrt{144}</answer>", "144", 0.0, "a root is not its radicand"),
