@@ -17,8 +17,8 @@ from training.report import write_report
 from training.report.charts import Series, line_chart
 from training.report.collect import read_lines, read_run
 from training.report.markup import Markup, element, join
-from training.report.samples import pick
-from training.report.scale import Scale, duration, figure, nice_ticks, points, smoothed, thinned
+from training.report.samples import pick, said
+from training.report.scale import Scale, axis_labels, duration, figure, nice_ticks, points, smoothed, thinned
 from training.report.time_spent import account_of
 
 VOID = {"meta", "link"}
@@ -220,6 +220,25 @@ def test_nice_ticks_are_round_and_cover_the_values(low: float, high: float, tick
 )
 def test_figure_table(value: float, text: str) -> None:
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ticks", "labels"),
+    [
+        ([5.54, 5.5405, 5.541], ["5.5400", "5.5405", "5.5410"]),
+        ([-0.02, 0.0, 0.02], ["\u22120.02", "0.00", "0.02"]),
+        ([0.0, 5e-5, 1e-4], ["0", "5e-5", "1e-4"]),
+        ([0.0, 1000.0, 2000.0], ["0", "1,000", "2,000"]),
+        ([8e-4, 1e-3], ["8e-4", "1e-3"]),
+    ],
+)
+def test_axis_labels_tell_neighbours_apart(ticks: list[float], labels: list[str]) -> None:
+    assert axis_labels(ticks) == labels
+
+
+def test_blank_completions_are_named() -> None:
+    assert said("\n" * 90) == '<p class="empty">blank (90 characters)</p>'
+    assert said(" a\n\n") == '<pre dir="auto"> a</pre>'
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.5, "0.5 s"), (59, "59 s"), (125, "2 min 05 s"), (7500, "2 h 05 min")])

@@ -80,7 +80,7 @@ METRICS: dict[str, Metric] = {
         ("grpo",),
     ),
     "frac_reward_zero_std": Metric(
-        "Groups without signal",
+        "Groups of equal reward",
         "share",
         "Share of groups whose completions all have the same reward: advantage 0.",
         ("grpo",),

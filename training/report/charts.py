@@ -4,11 +4,11 @@ Every chart is a `<figure>` with title, unit and legend in HTML and an SVG with 
 what it shows. There is no script: tooltips are SVG titles, colours are CSS variables and follow the page's theme.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.report.markup import Markup, element, join
-from training.report.scale import Scale, figure, nice_ticks, percent, points, smoothed, thinned
+from training.report.scale import Scale, axis_labels, figure, nice_ticks, percent, points, smoothed, thinned
 
 COLOURS = 8
 FIRST_GROUP_COLOUR = 6
@@ -46,7 +46,9 @@ def line_chart(title: str, unit: str, series: Sequence[Series], x_title: str = "
     y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     x_ticks = [tick for tick in nice_ticks(x_low, x_high, 5) if x_low <= tick <= x_high and tick == int(tick)]
     drawn = [_line(one, x, y) for one in thin]
-    inside = join(_grid(y_ticks, y), _x_axis([(tick, figure(tick)) for tick in x_ticks], x, x_title), drawn)
+    inside = join(
+        _grid(y_ticks, axis_labels(y_ticks), y), _x_axis([(tick, figure(tick)) for tick in x_ticks], x, x_title), drawn
+    )
     return _figure(
         title, unit, [(one.label, one.colour) for one in thin], _svg(inside, _line_words(title, unit, series))
     )
@@ -65,7 +67,8 @@ def spread_chart(
     y = Scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
     x = Scale(-0.5, len(categories) - 0.5, LEFT, WIDTH - RIGHT)
     axis = _x_axis([(index, name) for index, name in enumerate(categories)], x, "stage")
-    parts = [_grid(ticks, y, lambda tick: points(tick, 0) if zero and tick else f"{100 * tick:.0f}"), axis]
+    labels = [points(tick, 0) if zero and tick else f"{100 * tick:.0f}" for tick in ticks]
+    parts = [_grid(ticks, labels, y), axis]
     if zero:
         parts.append(element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(0):.1f}", y2=f"{y(0):.1f}", class_="zero"))
     for number, (_, group) in enumerate(groups):
@@ -120,11 +123,15 @@ def _svg(inside: Markup, label: str) -> Markup:
     return element("svg", inside, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label, class_="plot")
 
 
-def _grid(ticks: Sequence[float], y: Scale, write: Callable[[float], str] = figure) -> Markup:
+def _grid(ticks: Sequence[float], labels: Sequence[str], y: Scale) -> Markup:
     lines = [
-        element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(t):.1f}", y2=f"{y(t):.1f}", class_="grid") for t in ticks
+        element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(tick):.1f}", y2=f"{y(tick):.1f}", class_="grid")
+        for tick in ticks
     ]
-    texts = [element("text", write(tick), x=LEFT - 7, y=f"{y(tick) + 4.5:.1f}", class_="tick end") for tick in ticks]
+    texts = [
+        element("text", label, x=LEFT - 7, y=f"{y(tick) + 4.5:.1f}", class_="tick end")
+        for tick, label in zip(ticks, labels, strict=True)
+    ]
     return join(lines, texts)
 
 

@@ -35,8 +35,10 @@ def clip(text: str) -> str:
 
 
 def said(text: str) -> Markup:
-    """Model or data text, kept line by line and apart from the page's own writing direction."""
-    return element("pre", clip(text) if text else "(nothing)", dir="auto")
+    """Model or data text, kept line by line and apart from the page's own writing direction; blank text says so."""
+    if not text.strip():
+        return element("p", f"blank ({len(text)} characters)" if text else "nothing", class_="empty")
+    return element("pre", clip(text.rstrip()), dir="auto")
 
 
 def pick(answers: dict[str, dict[str, dict[str, Any]]]) -> list[tuple[str, str]]:

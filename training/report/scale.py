@@ -37,12 +37,21 @@ def figure(value: float) -> str:
     if not math.isfinite(value):
         return "not a number"
     size = abs(value)
-    if size and size < 0.001:
+    if size and size <= 0.001:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     if size >= 1_000_000:
         return f"{value / 1_000_000:.3g} M"
     return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}"
+
+
+def axis_labels(ticks: Sequence[float]) -> list[str]:
+    """The ticks of one axis written alike, with as many decimals as tell neighbours apart; tiny axes as powers."""
+    largest, spacing = max(abs(tick) for tick in ticks), abs(ticks[1] - ticks[0])
+    if largest >= 1_000_000 or largest <= 0.001:
+        return [figure(tick) if tick else "0" for tick in ticks]
+    decimals = max(0, -math.floor(math.log10(spacing) + 1e-9))
+    return [f"{tick:,.{decimals}f}".replace("-", "\u2212") for tick in ticks]
 
 
 def percent(share: float, digits: int = 1) -> str:
