@@ -1,8 +1,9 @@
 """Starts the ranks of a stage as children and answers for them: environment, logs, signals, exit code, no orphans.
 
 Every rank writes its output straight into its log file, so a killed runner breaks no rank's pipe; rank 0's log is
-copied to our stdout as it grows. Signals are forwarded to the ranks, which checkpoint and leave with 75. When one rank
-fails the others are ended, because they would wait for it in a collective for ever.
+copied to our stdout as it grows. TERM and USR1 are forwarded to the ranks, which checkpoint and leave with 75; INT
+reaches them as TERM, so that Ctrl-C loses nothing either, and a second one kills. When one rank fails the others are
+ended, because they would wait for it in a collective for ever.
 """
 
 import ctypes
@@ -153,10 +154,12 @@ def _supervise(
         now = time.monotonic()
         for number in inbox.take():
             for rank in ranks:
-                rank.signal(number)
+                rank.signal(signal.SIGTERM if number == signal.SIGINT else number)
             if number != signal.SIGUSR1:
                 again = sum(seen != signal.SIGUSR1 for seen in inbox.received) > 1
                 kill_at = now if again else min(kill_at, now + stop_grace_s)
+            if number == signal.SIGINT and now < kill_at:
+                print("stopping: the step is finished and a checkpoint written; Ctrl-C again kills", flush=True)
         for rank in ranks:
             if rank.poll() and rank.code and failed is None:
                 failed = rank

@@ -126,6 +126,14 @@ def test_ranks_signalled_runner_lets_them_checkpoint_and_returns_75(tmp_path: Pa
     assert seconds < 20
 
 
+def test_ranks_ctrl_c_lets_them_checkpoint_and_returns_130(tmp_path: Path) -> None:
+    thread = send_when_ready(tmp_path, signal.SIGINT)
+    end, logs, _ = run_program(tmp_path, CHECKPOINTING)
+    thread.join()
+    assert end.code == 130
+    assert all("checkpointed after SIGTERM" in log for log in logs)
+
+
 def test_ranks_term_without_a_checkpoint_is_a_failure(tmp_path: Path) -> None:
     program = """
         import time
@@ -154,7 +162,7 @@ def test_ranks_term_after_they_finished_still_stops_the_run(tmp_path: Path) -> N
 def test_ranks_second_interrupt_kills(tmp_path: Path) -> None:
     program = """
         import signal, time
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("ready", flush=True)
         time.sleep(60)
     """

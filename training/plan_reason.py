@@ -26,20 +26,20 @@ def interrupted_reason(folder: Path) -> str:
     """Say how far the attempt in `folder` came and where it goes on."""
     numbers = [path.parent.name.rpartition("-")[2] for path in folder.glob("checkpoints/checkpoint-*/manifest.json")]
     steps = sorted(int(number) for number in numbers if number.isdigit())
-    reached = _reached(folder)
+    reached = _reached(folder, beyond=steps[-1] if steps else 0)
     if steps:
         return f"resume: from the checkpoint at step {steps[-1]}{reached}"
     return f"run: an earlier attempt left no checkpoint{reached}"
 
 
-def _reached(folder: Path) -> str:
+def _reached(folder: Path, beyond: int) -> str:
     try:
         state = json.loads((folder / "ranks" / "0.json").read_text())
     except (OSError, ValueError):
         return ""
-    if not state.get("step"):
+    if not state.get("max_steps") or (state.get("step") or 0) <= beyond:
         return ""
-    return f" (it had reached step {state['step']} of {state['max_steps']})" if state.get("max_steps") else ""
+    return f" (it had reached step {state['step']} of {state['max_steps']})"
 
 
 def new_reason(run: RunFolder, name: str, identity: dict[str, Any], parents: Mapping[str, str]) -> str:
