@@ -65,11 +65,11 @@ def test_is_right_random_text_never_raises_and_is_quick() -> None:
     ]
     pieces += ["[", "]", "'", "1e9", "/", ".", "=", "\n", "²", "\u202e", "x", "^", "is ", "None", "\x00", "9" * 500]
     began = time.perf_counter()
-    for _ in range(1500):
+    for _ in range(500):
         text = "".join(rng.choice(pieces) for _ in range(rng.randint(0, 120)))
         for expected in ("7", "['1', '2']", "Tuesday", "x + 1", "1/2"):
             assert is_right(text, expected, "What is the prompt of this one?") in (True, False)
-    assert time.perf_counter() - began < 60
+    assert time.perf_counter() - began < 30
 
 
 def test_is_right_hostile_lengths_cost_linear_time() -> None:

@@ -28,6 +28,7 @@ CLOSED_SETS = (
 _LIST_SEPARATOR = re.compile(r"\s*(?:[,;،、]|\n)\s*")
 _NOT_ONE_VALUE = re.compile(r"\d\s*[-+*×^]\s*[\d(]|[-+*/]\s*\(|[\\√²³⁰-⁹]|\b(?:not|or)\b", re.IGNORECASE)
 _LEAD_IN = re.compile(r".*(?::|=|->|→|\b(?:is|are|be)\b)\s*(?=\S)", re.IGNORECASE | re.DOTALL)
+_CONTINUES = re.compile(r"[\w*+/^-]")
 _QUOTES = " *`'\"‘’“”"
 _QUOTED = re.compile(r"\*\*([^*\n]+)\*\*|`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”")
 
@@ -206,6 +207,12 @@ def _operators(text: str) -> str:
 
 def _stands_in(prompt: str, given: str) -> bool:
     """Whether the prompt holds the expression `given`, spacing aside, as a whole rather than as a part of another."""
-    characters = [re.escape(character) for character in given if not character.isspace()]
-    spaced = r"\s*".join(characters)
-    return re.search(rf"(?<![\w*+/^-]){spaced}(?![\w*+/^-])", prompt) is not None
+    places = [place for place, character in enumerate(prompt) if not character.isspace()]
+    dense, wanted = "".join(prompt.split()), "".join(given.split())
+    at = dense.find(wanted) if wanted else -1
+    while at >= 0:
+        first, last = places[at], places[at + len(wanted) - 1]
+        if not _CONTINUES.match(prompt[first - 1 : first]) and not _CONTINUES.match(prompt[last + 1 : last + 2]):
+            return True
+        at = dense.find(wanted, at + 1)
+    return False
