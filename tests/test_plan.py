@@ -107,7 +107,7 @@ def test_plan_value_changed_back_finds_the_old_artifacts(tmp_path: Path) -> None
         "runtime.tracker=wandb",
         "evaluate.batch_size=3",
         "stages.pairs.batch_size=3",
-        "stages.dpo.trainer.logging_steps=7",
+        "stages.dpo.trainer.dataloader_num_workers=1",
         "stages.dpo.trainer.learning_rate=0.000005",
         "stages.sft.gate={suite: in_domain, min_gain: 0.1}",
     ],
