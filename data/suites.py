@@ -51,8 +51,8 @@ def _next_new(
             break
     where = f" ({last['family']})" if last is not None and last["family"] else ""
     raise UserError(
-        f"suites.{name}.items={suite.items}: the data{where} gave {len(seen)} different questions that no stage trains on, "
-        "and then no more; ask for fewer items, or give more rows or a family with larger numbers"
+        f"suites.{name}.items={suite.items}: the data{where} gave {len(seen)} different questions that no stage "
+        "trains on, and then no more; ask for fewer items, or give more rows or a family with larger numbers"
     )
 
 

@@ -23,7 +23,7 @@ def block(folder: Path, stage: str, *overrides: str, text: str = PIPELINE) -> di
 
 
 NEUTRAL = [
-    ("sft", "stages.sft.trainer.logging_steps=1"),
+    ("sft", "stages.sft.trainer.dataloader_num_workers=1"),
     ("sft", "stages.sft.trainer.gradient_checkpointing=false"),
     ("sft", "stages.sft.trainer.dataloader_num_workers=2"),
     ("sft", "stages.sft.name=first"),

@@ -9,7 +9,6 @@ from typing import Any
 
 from data.sources import load_rows
 from data.suites import suite_items
-
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.facts import tokenizer_facts
@@ -26,6 +25,7 @@ def run(context: StageContext) -> StageResult:
     """Decode every suite's items, score them, leave items.jsonl and the rates with their 95 % intervals."""
     stage, world = context.stage, context.world
     items, replaced = suites_items(context)
+    context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     context.say(
         f"{len(items)} items in {len(stage.suites)} suite(s), greedy"
@@ -46,6 +46,7 @@ def run(context: StageContext) -> StageResult:
             f"format {found['format_rate']:.3f}"
         )
     used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
+    context.ledger.end_step()
     return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
 
 

@@ -35,8 +35,8 @@ def score_trained_positions(
 ) -> None:
     """Patch `model.forward(..., labels=, fused_lm_head=True)` to return a `FusedCausalLMOutput`, as TRL's head does.
 
-    `outputs` names the fields wanted among log_probs, entropy and is_top1, each of shape [B, T-1] and 0 where the
-    label is -100. Entropy carries no gradient: callers with an entropy bonus must keep TRL's head.
+    `outputs` names the fields wanted among those of FusedCausalLMOutput, each of shape [B, T-1] and 0 where the label
+    is -100. Only log_probs carries a gradient: callers with an entropy bonus must keep TRL's head.
     """
     plain_forward: Callable[..., Any] = type(model).forward
 
@@ -102,9 +102,12 @@ def _score_tile(
     label_logit_N = logits_NV.gather(-1, labels_N[:, None])[:, 0]
     fields = {"log_probs": label_logit_N - log_normaliser_N}
     with torch.no_grad():
-        if "entropy" in outputs:
+        if "entropy" in outputs or "log_sum_sq_probs" in outputs:
             probabilities_NV = (logits_NV - log_normaliser_N[:, None]).exp_()
             fields["entropy"] = log_normaliser_N - (probabilities_NV * logits_NV).sum(-1)
+            fields["log_sum_sq_probs"] = probabilities_NV.square_().sum(-1).log_()
+        if "mean_logits" in outputs:
+            fields["mean_logits"] = logits_NV.mean(-1)
         if "is_top1" in outputs:
-            fields["is_top1"] = (logits_NV.argmax(-1) == labels_N).float()
-    return fields
+            fields["is_top1"] = logits_NV.argmax(-1) == labels_N
+    return {name: fields[name] for name in outputs}

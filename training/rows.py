@@ -3,11 +3,10 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from data.errors import UserError
 from data.formats import to_preference, to_prompts, to_sft
 from data.limits import drop_long_prompts
 from data.sources import load_rows
-
-from data.errors import UserError
 from training.context import StageContext
 from training.identity import canonical_json
 from training.plan import data_seed

@@ -67,6 +67,7 @@ def quiet_libraries() -> None:
     """No telemetry, and no progress bars inside our own lines."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is announced as experimental
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -23,6 +23,7 @@ from training.world import gather
 def run(context: StageContext) -> StageResult:
     """Sample, score and keep; the same prompts go to the same rank on every run with as many ranks."""
     stage, world = context.stage, context.world
+    context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     check_unchanged_template(context.record_of(context.parent_name), decoder.tokenizer, stage.allow_template_change)
     rows, account = stage_rows(context, decoder.tokenizer)
@@ -49,6 +50,7 @@ def run(context: StageContext) -> StageResult:
         if not kept:
             raise_nothing_kept(context, metrics)
     facts = tokenizer_facts(decoder.tokenizer)
+    context.ledger.end_step()
     return StageResult(metrics, account, reward_facts(stage), facts, ["data.jsonl", "draws.jsonl"])
 
 

@@ -7,6 +7,7 @@ from training.context import StageContext
 from training.metrics import cut_back
 from training.reward_functions import assistant_text, prompt_text
 from training.rewards.scoring import Scorer
+from training.tracker import NullTracker, Tracker
 
 
 class RoundLog:
@@ -15,7 +16,7 @@ class RoundLog:
     def __init__(self, context: StageContext, scorer: Scorer):
         self.context, self.scorer = context, scorer
         self.path = context.folder / "samples.jsonl"
-        self.tracker: Any = None
+        self.tracker: Tracker = NullTracker()
         self._cut = False
 
     def __call__(self, trainer: Any) -> None:
@@ -28,25 +29,38 @@ class RoundLog:
         silent = silent_groups({name: shown[name] for name in signal or shown}, trainer.num_generations)
         trainer._metrics["train"]["groups/without_signal"].append(silent)
         trainer._metrics["train"]["reward/error_rate"].append(self.scorer.error_rate)
-        if not self.context.world.is_main:
-            return
-        if not self._cut:
+        if self.context.world.is_main:
+            self._write(self._rows(trainer, rewards, step), step)
+
+    def _rows(self, trainer: Any, rewards: dict[str, list[float]], step: int) -> list[dict[str, Any]]:
+        texts = [assistant_text(completion) for completion in trainer._logs["completion"]]
+        tokens = [len(ids) + 1 for ids in trainer.processing_class(texts)["input_ids"]]  # and the end token
+        return [
+            {
+                "step": step,
+                "prompt": prompt_text(prompt),
+                "completion": texts[place],
+                "rewards": {name: _plain(values[place]) for name, values in rewards.items()},
+                "advantage": _plain(trainer._logs["advantages"][place]),
+                "tokens": tokens[place],
+                "truncated": tokens[place] > trainer.args.max_completion_length,
+            }
+            for place, prompt in enumerate(trainer._logs["prompt"])
+        ]
+
+    def _write(self, rows: list[dict[str, Any]], step: int) -> None:
+        if not self._cut:  # a resumed stage draws the rounds after its checkpoint again
             cut_back(self.path, step - 1)
             self._cut = True
-        limit = trainer.args.max_completion_length
-        tokens = [len(trainer.processing_class(assistant_text(c))["input_ids"]) + 1 for c in logs["completion"]]
         with self.path.open("a") as sink:
-            for place, (prompt, completion) in enumerate(zip(logs["prompt"], logs["completion"], strict=True)):
-                row = {
-                    "step": step,
-                    "prompt": prompt_text(prompt),
-                    "completion": assistant_text(completion),
-                    "rewards": {name: _plain(values[place]) for name, values in rewards.items()},
-                    "advantage": _plain(logs["advantages"][place]),
-                    "tokens": tokens[place],
-                    "truncated": tokens[place] > limit,
-                }
+            for row in rows:
                 sink.write(json.dumps(row, ensure_ascii=False) + "\n")
+        shown = rows[: self.context.pipeline.runtime.log_completions]
+        names = [spec.name for spec in self.scorer.specs]
+        table = [
+            [row["prompt"], row["completion"], *(row["rewards"][n] for n in names), row["advantage"]] for row in shown
+        ]
+        self.tracker.table("completions", ["prompt", "completion", *names, "advantage"], table, step)
 
     def _totals(self, rewards: dict[str, list[float]]) -> list[float]:
         weights = {spec.name: spec.weight for spec in self.scorer.specs}

@@ -92,22 +92,28 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], arguments: A
     return trainer
 
 
+HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's head
+    "sft": ("log_probs", "entropy", "is_top1"),
+    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
+    "grpo": ("log_probs", "entropy"),
+}
+
+
 def use_trained_positions_head(trainer: Any, kind: str) -> None:
     """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
     if getattr(trainer, "aux_loss_enabled", False) or getattr(trainer.args, "entropy_coef", 0.0):
         return
-    outputs = {
-        "sft": ("log_probs", "entropy", "is_top1"),
-        "dpo": ("log_probs", "entropy"),
-        "grpo": ("log_probs", "entropy"),
-    }
+    outputs = HEAD_OUTPUTS[kind]
+    if getattr(trainer, "use_weighting", False):
+        outputs += ("log_sum_sq_probs",)
     temperature = getattr(trainer, "temperature", 1.0)
-    for model in (trainer.model, getattr(trainer, "ref_model", None)):
+    reference = getattr(trainer, "ref_model", None)
+    for model, fields in ((trainer.model, outputs), (reference, ("log_probs",))):
         if model is None:
             continue
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
         if can_score_trained_positions(plain):
-            score_trained_positions(plain, temperature, outputs[kind])
+            score_trained_positions(plain, temperature, fields)
 
 
 def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Tracker, Preemption]:
@@ -121,6 +127,7 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
             context.planned.kind,
             context.stage.model_dump(mode="json"),
             context.folder,
+            offline=context.pipeline.offline,
         )
     progress = Progress(context.planned.name, shown=context.world.is_main)
     callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, tracker)

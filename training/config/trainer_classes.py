@@ -49,7 +49,7 @@ _NEUTRAL = (
     "activation_offloading torch_empty_cache_steps use_cache pad_to_multiple_of "
     "precompute_ref_log_probs precompute_ref_batch_size ds3_gather_for_generation full_determinism "
     # logging
-    "logging_strategy logging_steps logging_first_step log_on_each_node logging_nan_inf_filter "
+    "log_on_each_node logging_nan_inf_filter "
     "include_num_input_tokens_seen log_level log_level_replica disable_tqdm debug skip_memory_metrics "
     # workers and communication
     "dataset_num_proc dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers "
@@ -72,6 +72,7 @@ _REFUSED_GROUPS = {
     "checkpoints are written by posttrain; write runtime.checkpoint_every and runtime.keep_checkpoints": (
         "save_strategy save_steps save_total_limit save_only_model save_on_each_node enable_jit_checkpoint"
     ),
+    "metrics.jsonl has one line per optimizer step": "logging_strategy logging_steps logging_first_step",
     "write the stage's seed": "seed data_seed",
     "the tracker is chosen with runtime.tracker and runtime.tracker_mode": (
         "report_to run_name project trackio_space_id trackio_bucket_id trackio_static_space_id"

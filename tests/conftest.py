@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests: an own cache folder, no network, and the tiny random model."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("DS_ACCELERATOR", "cpu")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+NEEDS = {
+    "slurm": ("slurmctld", "Slurm is not installed: apt-get install slurm-wlm munge"),
+    "browser": ("chromium", "headless Chromium is not installed: apt-get install chromium"),
+    "coq": ("coqc", "Coq is not installed: apt-get install coq"),
+    "gpu": ("nvidia-smi", "no CUDA device on this machine"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip marked tests with the reason where their component is missing."""
+    for item in items:
+        for marker, (program, reason) in NEEDS.items():
+            if item.get_closest_marker(marker) and shutil.which(program) is None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> Path:
+    """Folder of the bundled tiny random Llama."""
+    from training.bundled import materialise
+
+    return materialise("tiny-random")
