@@ -58,22 +58,28 @@ def _left_to_right(expression: str, number: Callable[[str], Any]) -> Steps:
 
 
 def _basic_arithmetic(question: str, metadata: Mapping[str, Any]) -> Steps:
-    """One operation a line, in the order of evaluation; `/` divides to the floor, as the generator's own evaluation
-    does.
-    """
+    """One operation a line, in the order of evaluation."""
     lines: list[str] = []
-    return lines, str(_evaluate(ast.parse(metadata["expression"].strip(), mode="eval").body, lines))
+    return lines, str(exact_value(metadata["expression"], lines))
 
 
-OPERATIONS: dict[type, tuple[str, Callable[[int, int], int]]] = {
+OPERATIONS: dict[type, tuple[str, Callable[[Fraction, Fraction], Fraction]]] = {
     ast.Add: ("+", lambda left, right: left + right),
     ast.Sub: ("-", lambda left, right: left - right),
     ast.Mult: ("*", lambda left, right: left * right),
-    ast.Div: ("/", lambda left, right: left // right),
+    ast.Div: ("/", lambda left, right: left / right),
 }
 
 
-def _evaluate(node: ast.expr, lines: list[str]) -> int:
+def exact_value(expression: str, lines: list[str]) -> Fraction:
+    """Return the value of integer arithmetic with + - * / and parentheses; its operations are appended to `lines`.
+
+    Raises ZeroDivisionError where the expression divides by zero.
+    """
+    return _evaluate(ast.parse(expression.strip(), mode="eval").body, lines)
+
+
+def _evaluate(node: ast.expr, lines: list[str]) -> Fraction:
     if isinstance(node, ast.BinOp):
         left, right = _evaluate(node.left, lines), _evaluate(node.right, lines)
         sign, operation = OPERATIONS[type(node.op)]
@@ -87,7 +93,7 @@ def _evaluate(node: ast.expr, lines: list[str]) -> int:
         return -value
     assert isinstance(node, ast.Constant), ast.dump(node)
     assert isinstance(node.value, int), ast.dump(node)
-    return node.value
+    return Fraction(node.value)
 
 
 def _products(question: str, metadata: Mapping[str, Any]) -> Steps:

@@ -131,6 +131,17 @@ def test_instances_a_family_does_not_depend_on_its_company() -> None:
     assert [row for row in together if row["family"] == "gcd"] == alone
 
 
+@pytest.mark.parametrize(
+    "parameters", [{"max_terms": 6, "max_digits": 1}, {"max_terms": 3, "allow_parentheses": False}]
+)
+def test_instances_wrong_answers_of_basic_arithmetic_are_passed_over(parameters: dict[str, Any]) -> None:
+    """reasoning-gym's own answers to these: floored quotients with parentheses, no precedence without."""
+    for row in instances({"basic_arithmetic": {"max_digits": 1, **parameters}}, 400, 1):
+        expression = re.search(r"[-(\d].*\d[ )]*", row["prompt"])
+        assert expression
+        assert eval(expression[0], {"__builtins__": {}}) == int(row["answer"]), row
+
+
 def test_instances_completions_bare_and_none() -> None:
     assert "completion" not in instances({"gcd": {}}, 1, 5)[0]
     row = instances({"gcd": {}}, 1, 5, "bare")[0]
@@ -150,6 +161,7 @@ def test_entries_go_on_beyond_one_block() -> None:
         ({"chain_sum": {"seed": 3}}, "seed is not a parameter"),
         ({"chain_sum": {"min_terms": 5, "max_terms": 2}}, "max_terms must be >= min_terms"),
         ({"chain_sum": {"max_terms": "two"}}, "is not accepted"),
+        ({"basic_arithmetic": {}}, "hours an item; keep it at 12"),
         ({"propositional_logic": {}}, "no answer text"),
         ({"time_intervals": {}}, "today's date"),
     ],
