@@ -1,0 +1,1 @@
+"""Rows and items: sources, formats, generators, prompt limits, suites. A tokenizer is passed in; no trainer is known."""

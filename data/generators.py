@@ -134,8 +134,8 @@ def _check_divisions(config: Any) -> None:
     digits = config.max_terms * config.max_digits
     if "/" in config.operators and config.allow_parentheses and digits > MAX_DIVISION_DIGITS:
         raise UserError(
-            f"families.basic_arithmetic: max_terms={config.max_terms} times max_digits={config.max_digits} is {digits}, "
-            f"with / that can take hours an item; keep it at {MAX_DIVISION_DIGITS} or less, or set operators: [+, -, '*']"
+            f"families.basic_arithmetic: max_terms={config.max_terms} x max_digits={config.max_digits} is {digits}; "
+            f"with / that can take hours an item; keep it at {MAX_DIVISION_DIGITS} or less, or leave / out of operators"
         )
 
 
