@@ -11,9 +11,9 @@ import random
 from pathlib import Path
 from typing import Any
 
+from training.estimates import wilson_interval
 from training.identity import fingerprint
 from training.record import write_record
-from training.statistics import wilson_interval
 
 HOSTILE = '<script>fetch("http://example.invalid/")</script><img src=x onerror=alert(1)> & "quoted" \u2028 </pre>'
 MODELS = ("base", "sft", "dpo", "grpo")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
+from training.estimates import paired_difference
 from training.gates import decide
-from training.statistics import paired_difference
 
 
 def gate(**changes: Any) -> SimpleNamespace:

@@ -31,7 +31,7 @@ def test_draws_do_not_depend_on_which_rows_share_the_batch(tiny_model: Path) -> 
 
 def test_completions_end_at_eos_or_at_the_limit(tiny_model: Path) -> None:
     model = load_policy(tiny_model)
-    frequent = {token for token in range(120)}  # random weights end within a few tokens when half of all tokens end
+    frequent = set(range(120))  # random weights end within a few tokens when half of all tokens end
     for completion in generate(model, PROMPTS, 8, Sampling(24), frequent, seed=1):
         assert completion[-1] in frequent or len(completion) == 24
         assert not frequent & set(completion[:-1])

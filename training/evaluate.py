@@ -11,13 +11,13 @@ from data.sources import load_rows
 from data.suites import suite_items
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
+from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.identity import derived_seed
 from training.plan import data_seed
 from training.rewards import REWARDS
 from training.rollout import Sampling
 from training.sample import write_lines
-from training.statistics import maj_at_k, pass_at_k, wilson_interval
 from training.world import gather
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.statistics import paired_difference
+from training.estimates import paired_difference
 
 METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
 """The field of items.jsonl (0 or 1) of which each metric is the mean."""

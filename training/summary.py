@@ -13,9 +13,9 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from data.errors import UserError
+from training.estimates import paired_difference
 from training.gates import METRIC_FIELDS, decide
 from training.report.collect import RunView, StageView, read_run
-from training.statistics import paired_difference
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from training.statistics import maj_at_k, mcnemar_exact_p, paired_difference, pass_at_k, wilson_interval
+from training.estimates import maj_at_k, mcnemar_exact_p, paired_difference, pass_at_k, wilson_interval
 
 Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
