@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.errors import UserError
+from data.without_compiler import import_reasoning_gym
 from data.worked import bare_answer, exact_value, worked_answer
 
 # reasoning-gym draws item i of a data set from Random(seed + i), and word_ladder refuses sizes above this one.
@@ -109,8 +110,8 @@ def _dataset(family: str, parameters: Mapping[str, Any], seed: int) -> Any:
     """Build one reasoning-gym data set, turning its complaints into UserError."""
     if family in REFUSED_FAMILIES:
         raise UserError(f"families.{family} is refused: {REFUSED_FAMILIES[family]}")
-    import reasoning_gym
-    from reasoning_gym.factory import DATASETS
+    reasoning_gym = import_reasoning_gym()
+    DATASETS = reasoning_gym.factory.DATASETS
 
     if family not in DATASETS:
         raise UserError(f"families.{family} is not a reasoning-gym family; {_nearest(family, DATASETS)}")

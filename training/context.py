@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from training.ledger import Ledger
+from training.pins import Pins
 from training.rank_state import RankState
 from training.record import read_record
 from training.world import World
@@ -59,6 +60,10 @@ class StageContext:
     def chat_template(self) -> str | None:
         """A template file that replaces the tokenizer's own; None keeps what the parent's folder has."""
         return self.stage.chat_template if self.stage is not None else self.pipeline.chat_template
+
+    def pin(self, reference: str) -> str:
+        """The commit of a hub data set, as the run resolved it before its first stage."""
+        return Pins(self.plan.pins, self.pipeline.offline).dataset(reference)
 
     def folder_of(self, name: str) -> Path:
         """The folder of an earlier stage."""

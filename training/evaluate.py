@@ -77,7 +77,7 @@ def training_prompts(context: StageContext) -> set[str]:
     for stage in context.pipeline.stages:
         block = getattr(stage, "data", None)
         if block is not None and block.stage is None:
-            rows = load_rows(block, data_seed(context.pipeline, stage.name), context.folder_of).rows
+            rows = load_rows(block, data_seed(context.pipeline, stage.name), context.folder_of, context.pin).rows
             texts |= prompt_texts(rows)
     return texts
 

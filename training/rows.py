@@ -22,7 +22,7 @@ def stage_rows(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the rows a stage works on and their account for the record: rows in, kept, dropped by reason, hash."""
     block = context.stage.data
-    loaded = load_rows(block, data_seed(context.pipeline, context.planned.name), context.folder_of)
+    loaded = load_rows(block, data_seed(context.pipeline, context.planned.name), context.folder_of, context.pin)
     rows = FORMATS[context.stage.kind](loaded.rows, system=context.system)
     dropped: dict[str, int] = {}
     if block.limit is not None and len(rows) > block.limit:

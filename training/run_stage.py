@@ -20,7 +20,7 @@ from training.context import StageContext, StageResult
 from training.identity import file_sha256
 from training.pins import Pins
 from training.plan import plan_run
-from training.record import SCHEMA_VERSION, read_record, write_record
+from training.record import SCHEMA_VERSION, read_record, record_sha256, write_record
 from training.run_folder import run_path
 from training.world import World, barrier, leave, read_world
 
@@ -71,6 +71,7 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def prepare_engine(pipeline: Pipeline) -> None:
@@ -170,7 +171,12 @@ def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -
 
     runtime = context.pipeline.runtime
     parents = [
-        {"stage": name, "fingerprint": context.plan[name].fingerprint, "folder": context.folder_of(name).name}
+        {
+            "stage": name,
+            "fingerprint": context.plan[name].fingerprint,
+            "folder": context.folder_of(name).name,
+            "record_sha256": record_sha256(context.folder_of(name)),
+        }
         for name in context.planned.parents
     ]
     model = context.folder / "model"

@@ -44,6 +44,7 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> An
         "per_device_train_batch_size": runtime.micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps(stage.batch_size, runtime),
         "report_to": [],
+        "ddp_find_unused_parameters": False,  # every trained weight takes part in every loss
         "disable_tqdm": True,
         "logging_steps": 1,
         "save_strategy": "no" if runtime.checkpoint_every is None else "steps",
