@@ -17,6 +17,7 @@ from typing import Any
 from data.errors import UserError
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
+from training.environment import available_cores
 from training.identity import file_sha256
 from training.pins import Pins
 from training.plan import plan_run
@@ -118,8 +119,7 @@ def run_rank(context: StageContext) -> int:
     if context.planned.name == "base":
         run_base(context)
         return 0
-    if context.world.size > 1:
-        set_threads(context)
+    set_threads(context)
     ensure_parents(context)
     from training.stages import stage_runner
 
@@ -136,11 +136,14 @@ def run_rank(context: StageContext) -> int:
 
 
 def set_threads(context: StageContext) -> None:
-    """Give each rank its share of the cores, however it was started."""
+    """Give each rank the threads the config says, however it was started; several ranks share the cores."""
     import torch
 
     wanted = context.pipeline.runtime.threads_per_process
-    torch.set_num_threads(wanted or max(1, (os.cpu_count() or 1) // context.world.size))
+    if wanted is None and context.world.size > 1:
+        wanted = max(1, available_cores() // context.world.size)
+    if wanted is not None:
+        torch.set_num_threads(wanted)
 
 
 def run_base(context: StageContext) -> None:
@@ -167,6 +170,8 @@ def ensure_parents(context: StageContext) -> None:
 
 def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -> dict[str, Any]:
     """The record of a finished stage, as docs/architecture.md lists it."""
+    import torch
+
     from training.environment import describe_environment
 
     runtime = context.pipeline.runtime
@@ -186,7 +191,7 @@ def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -
     environment = describe_environment() | {
         "device": device_name(),
         "processes": context.world.size,
-        "threads_per_process": runtime.threads_per_process or max(1, (os.cpu_count() or 1) // context.world.size),
+        "threads_per_process": torch.get_num_threads(),
         "zero_stage": runtime.zero_stage,
     }
     return {
