@@ -6,6 +6,7 @@ renames the manifest into place, and only after that removes older checkpoints. 
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from training.identity import file_sha256
 from training.world import World, barrier
 
 MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def commit(checkpoint: Path, world: World, keep: int, facts: dict[str, Any]) -> None:
@@ -42,13 +44,15 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rsplit("-", 1)[1])
+def _by_step(folder: Path) -> list[Path]:
+    """The `checkpoint-N` folders, oldest first; those set aside as damaged bear another name."""
+    steps = {path: _NAME.fullmatch(path.name) for path in folder.glob("checkpoint-*")}
+    return sorted((path for path, match in steps.items() if match), key=lambda path: int(path.name.rsplit("-", 1)[1]))
 
 
 def committed(folder: Path) -> list[Path]:
     """Checkpoints under `folder` that have a manifest, oldest first."""
-    return sorted((path.parent for path in folder.glob(f"checkpoint-*/{MANIFEST}")), key=_step)
+    return [path for path in _by_step(folder) if (path / MANIFEST).is_file()]
 
 
 def _rotate(folder: Path, keep: int) -> None:
@@ -76,17 +80,17 @@ def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | No
     from data.errors import UserError
 
     if world.is_main:
-        for path in sorted(folder.glob("checkpoint-*")):
-            if not (path / MANIFEST).is_file() and not path.name.endswith(".damaged"):
+        for path in _by_step(folder):
+            if not (path / MANIFEST).is_file():
                 shutil.rmtree(path)
         for path in reversed(committed(folder)):
             names = damage(path)
             if not names:
                 break
             print(f"checkpoint {path.name} is damaged ({', '.join(names[:3])}); set aside, using the one before")
-            path.rename(path.with_name(path.name + ".damaged"))
+            set_aside(path)
     barrier(world)
-    whole = [path for path in committed(folder) if not path.name.endswith(".damaged")]
+    whole = committed(folder)
     if not whole:
         return None
     found = json.loads((whole[-1] / MANIFEST).read_text())["facts"]

@@ -1,8 +1,9 @@
-"""The one GRPOTrainer subclass: three overrides of TRL 1.16, each a line or two around a function elsewhere.
+"""The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
 2. `_prepare_inputs`: hands each finished rollout round to `on_round` (samples, group signal).
-3. `_save_checkpoint`: saves the rollout buffer and micro-step count of this rank, then commits (`training.checkpoint`).
+3. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
+4. `_save_checkpoint`: saves the rollout buffer and micro-step count of this rank, then commits (`training.checkpoint`).
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 from trl import GRPOTrainer
 
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
+from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
 
 
 class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
@@ -38,7 +40,28 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         inputs = super()._prepare_inputs(generation_batch)
         if self._buffered_inputs is not before:
             self.on_round(self)
+        self.micro_batch = inputs
         return inputs
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        score = super()._get_per_token_logps_and_entropies
+        if not torch.is_grad_enabled() or any(value is not None for value in only_media(kwargs)):
+            return score(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+        batch = self.micro_batch
+        rows = rows_to_score(batch["advantages"], batch["completion_mask"], may_skip_silent_rows(self))
+        old = batch.get("old_per_token_logps")
+        fill = torch.zeros_like(batch["completion_mask"], dtype=torch.float32) if old is None else old
+        auxiliary = None
+
+        def plain(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+            nonlocal auxiliary
+            logps, entropies, auxiliary = score(model, ids, mask, keep, *args, **kwargs)
+            return logps, entropies
+
+        logps, entropies = score_rows(plain, input_ids, attention_mask, logits_to_keep, rows, fill)
+        return logps, entropies, auxiliary
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -51,6 +74,11 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         path = checkpoint / f"rollout.rank{self.accelerator.process_index}.pt"
         state = torch.load(path, weights_only=True)
         self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
+
+
+def only_media(kwargs: dict[str, Any]) -> list[Any]:
+    """The values of image arguments, whose rows cannot be chosen by place."""
+    return [value for name, value in kwargs.items() if not name.startswith("compute_") and name != "batch_size"]
 
 
 def rounds_begun(trainer: GRPOTrainer) -> int:

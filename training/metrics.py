@@ -62,7 +62,7 @@ class MetricsCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Close the step's account over all ranks."""
-        self._write()
+        self.write()
         mine = {"timing": self.ledger.end_step(), "tokens": self._tokens, "rows": self._rows, "gb": peak_memory_gb()}
         self._tokens = self._rows = 0
         self._pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
@@ -108,9 +108,10 @@ class MetricsCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write the last step."""
-        self._write()
+        self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write the pending step's line, if there is one: at the next step's end, before a checkpoint, at the end."""
         if self._pending and self.world.is_main:
             with self.path.open("a") as sink:
                 sink.write(json.dumps(self._pending) + "\n")

@@ -62,7 +62,10 @@ class CommitsCheckpoints:
 
 
 class ResumeState(TrainerCallback):
-    """Puts the sampler on the epoch a checkpoint was taken in, and GRPO's rollout state back in its place."""
+    """Puts the sampler on the epoch a checkpoint was taken in, and the trainer's own state back in its place.
+
+    SFT and DPO count `num_tokens` in an attribute that TRL 1.16 does not save; the last logged count is in the state.
+    """
 
     def __init__(self, trainer: Any, checkpoint: Path | None):
         self.trainer, self.checkpoint = trainer, checkpoint
@@ -75,4 +78,6 @@ class ResumeState(TrainerCallback):
         steps_per_epoch = max(-(-batches // args.gradient_accumulation_steps), 1)
         self.trainer.epoch_sampler.epoch = state.global_step // steps_per_epoch
         if self.checkpoint is not None:
+            counts = [logged["num_tokens"] for logged in state.log_history if "num_tokens" in logged]
+            self.trainer._total_train_tokens = counts[-1] if counts else 0
             self.trainer.restore(self.checkpoint)

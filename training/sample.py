@@ -12,6 +12,7 @@ from training.context import StageContext, StageResult
 from training.decode import interleave, mine, open_decoder
 from training.facts import reward_facts, tokenizer_facts
 from training.identity import derived_seed
+from training.ledger import Ledger
 from training.models import check_unchanged_template
 from training.reward_functions import prompt_text
 from training.rewards.scoring import Scorer
@@ -32,8 +33,9 @@ def run(context: StageContext) -> StageResult:
     sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)
     seed = derived_seed(context.seed, f"{context.planned.name}:{world.rank}")
     drawn = decoder.draw([row["prompt"] for row in own], stage.draws, sampling, seed)
+    scorer = Scorer(stage.rewards, stage.max_error_rate)
     scored = [
-        score_prompt(row, drawn[place * stage.draws : (place + 1) * stage.draws], context)
+        score_prompt(row, drawn[place * stage.draws : (place + 1) * stage.draws], scorer, context.ledger)
         for place, row in enumerate(own)
     ]
     everything = interleave(gather(world, scored))
@@ -54,12 +56,11 @@ def run(context: StageContext) -> StageResult:
     return StageResult(metrics, account, reward_facts(stage), facts, ["data.jsonl", "draws.jsonl"])
 
 
-def score_prompt(row: dict[str, Any], drawn: list[Any], context: StageContext) -> dict[str, Any]:
+def score_prompt(row: dict[str, Any], drawn: list[Any], scorer: Scorer, ledger: Ledger) -> dict[str, Any]:
     """Score one prompt's draws with every reward."""
-    scorer = Scorer(context.stage.rewards, context.stage.max_error_rate)
     columns = {name: [value] * len(drawn) for name, value in row.items() if name != "prompt"}
     columns["completion_tokens"] = [draw.tokens for draw in drawn]
-    with context.ledger.timing("reward"):
+    with ledger.timing("reward"):
         scores = scorer.score([draw.text for draw in drawn], [prompt_text(row["prompt"])] * len(drawn), columns)
     draws = [
         {

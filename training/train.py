@@ -48,8 +48,13 @@ def run(context: StageContext) -> StageResult:
 
     trainer = make_trainer(context, rows, arguments, tokenizer)
     require_engine(trainer, context)
-    trainer.commit_checkpoint = lambda path: commit(path, context.world, runtime.keep_checkpoints, facts)
     callback, tracker, preemption = attach(context, trainer, checkpoint)
+
+    def commit_checkpoint(path: Path) -> None:
+        callback.write()  # the step's line must not be lost when the process dies right after the checkpoint
+        commit(path, context.world, runtime.keep_checkpoints, facts)
+
+    trainer.commit_checkpoint = commit_checkpoint
     account |= trainer_account(trainer, stage, account)
     announce(context, trainer, account, checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
