@@ -63,12 +63,22 @@ def _rotate(folder: Path, keep: int) -> None:
 
 def damage(checkpoint: Path) -> list[str]:
     """Names of files that are missing or differ from the manifest; empty when the checkpoint is whole."""
-    manifest = json.loads((checkpoint / MANIFEST).read_text())
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text())["files"]
+    except (ValueError, KeyError):  # a byte of the manifest itself has changed
+        return [MANIFEST]
     return [
         name
-        for name, expected in manifest["files"].items()
+        for name, expected in files.items()
         if not (checkpoint / name).is_file() or file_sha256(checkpoint / name) != expected
     ]
+
+
+def set_aside(checkpoint: Path) -> None:
+    """Rename a damaged checkpoint to `checkpoint-N.damaged`, in place of one set aside earlier."""
+    target = checkpoint.with_name(checkpoint.name + ".damaged")
+    shutil.rmtree(target, ignore_errors=True)
+    checkpoint.rename(target)
 
 
 def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | None:
