@@ -49,7 +49,9 @@ class EpochRepeatSampler(RepeatSampler):
 
 
 class CommitsCheckpoints:
-    """Mixin over a TRL trainer: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists once committed."""
+    """Mixin over a TRL trainer with two overrides: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists
+    once committed, and `_run_epoch` (transformers 5.23) trains no step beyond a checkpoint of the last one.
+    """
 
     commit_checkpoint: Callable[[Path], None]
 
@@ -59,6 +61,12 @@ class CommitsCheckpoints:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         self.commit_checkpoint(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # type: ignore[attr-defined]
+            self.control.should_training_stop = True  # type: ignore[attr-defined]
+            return
+        super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
 
 
 class ResumeState(TrainerCallback):
