@@ -7,6 +7,7 @@ again, so it needs nothing but the config, and exits with the codes of DESIGN (0
 import argparse
 import errno
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -83,6 +84,7 @@ def prepare_engine(pipeline: Pipeline) -> None:
     if not os.path.exists("/dev/nvidiactl"):
         os.environ["DS_ACCELERATOR"] = "cpu"
     if pipeline.runtime.zero_stage > 0:
+        require_compiler()
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
         os.environ.pop("ACCELERATE_USE_CPU", None)  # accelerate would leave DeepSpeed out without a word
     else:
@@ -91,6 +93,16 @@ def prepare_engine(pipeline: Pipeline) -> None:
             os.environ["ACCELERATE_USE_CPU"] = "true"
     if pipeline.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def require_compiler() -> None:
+    """On a CPU DeepSpeed builds its shared-memory operator at the first start: it needs ninja (ours) and a compiler."""
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    if os.environ.get("DS_ACCELERATOR") == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None:
+        raise UserError(
+            "runtime.zero_stage: DeepSpeed on a CPU needs a C++ compiler (Debian: apt-get install g++); "
+            "install one, or set runtime.zero_stage to 0"
+        )
 
 
 def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContext:
