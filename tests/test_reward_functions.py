@@ -13,7 +13,7 @@ def chat(text: str) -> list[dict[str, str]]:
 
 
 PROMPT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3 + 4 ="}]
-COLUMNS = {"answer": ["7", "7"], "trainer_state": object(), "log_extra": print, "log_metric": print}
+EXTRAS = {"trainer_state": object(), "log_extra": print, "log_metric": print}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def score(adapter: RewardAdapter, completions: list[list[dict[str, str]]]) -> dict[str, list[float | None]]:
     ids = [[1, 2, 3] for _ in completions]
     return {
-        function.__name__: function([PROMPT] * len(completions), completions, ids, **COLUMNS)
+        function.__name__: function([PROMPT] * len(ids), completions, ids, answer=["7"] * len(ids), **EXTRAS)
         for function in adapter.functions
     }
 
@@ -59,5 +59,4 @@ def test_an_error_makes_the_whole_completion_unscorable(calls: list[list[str]]) 
 def test_too_many_unscorable_completions_stop_the_run(calls: list[list[str]]) -> None:
     adapter = RewardAdapter(Scorer([RewardSpec(name="probe")], 0.05))
     with pytest.raises(RewardErrors, match="could not be scored"):
-        for _ in range(10):
-            score(adapter, [chat("boom"), chat("fine")])
+        score(adapter, [chat("boom"), chat("fine")] * 10)
