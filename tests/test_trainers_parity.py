@@ -308,9 +308,7 @@ def resolve(dotted: str) -> Any:
 @pytest.mark.parametrize("dotted", SOURCES)
 def test_source_that_an_override_was_written_against_is_unchanged(dotted: str) -> None:
     digest = hashlib.sha256(inspect.getsource(resolve(dotted)).encode()).hexdigest()
-    assert digest[:16] == SOURCES[dotted], (
-        f"{dotted} has changed: read it against our override, then note {digest[:16]}"
-    )
+    assert digest[:16] == SOURCES[dotted], f"{dotted} changed: read it against our override, then note {digest[:16]}"
 
 
 def test_sft_and_dpo_trainers_of_trl_have_no_train_sampler_of_their_own() -> None:
