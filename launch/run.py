@@ -14,10 +14,10 @@ from launch.gate import decide_gate, gate_of
 from launch.lock import RunLock
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import INTERRUPTED, PREEMPTED, RanksEnd, failure_text, run_ranks
-from launch.words import duration
 from training.config import Pipeline, Runtime, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
+from training.progress import duration
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, run_path
 

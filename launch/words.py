@@ -1,14 +1,4 @@
-"""Durations and sizes as people read them."""
-
-
-def duration(seconds: float) -> str:
-    """Return for example "8.2 s", "3 min 05 s" or "2 h 04 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+"""Sizes and tables as people read them."""
 
 
 def size(num_bytes: int) -> str:

@@ -18,7 +18,8 @@ from training.report.charts import Series, line_chart
 from training.report.collect import read_lines, read_run
 from training.report.markup import Markup, element, join
 from training.report.samples import pick, said
-from training.report.scale import Scale, axis_labels, duration, figure, nice_ticks, points, smoothed, thinned
+from training.progress import duration
+from training.report.scale import Scale, axis_labels, figure, nice_ticks, points, smoothed, thinned
 from training.report.time_spent import account_of
 
 VOID = {"meta", "link"}

@@ -5,13 +5,13 @@ renames the manifest into place, and only after that removes older checkpoints. 
 """
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 from training.identity import file_sha256
+from training.record import flush, write_json
 from training.world import World, barrier
 
 MANIFEST = "manifest.json"
@@ -25,23 +25,11 @@ def commit(checkpoint: Path, world: World, keep: int, facts: dict[str, Any]) -> 
     if world.is_main:
         files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST)
         for path in files:
-            _flush(path)
+            flush(path)
         manifest = {"facts": facts, "files": {str(p.relative_to(checkpoint)): file_sha256(p) for p in files}}
-        temporary = checkpoint / (MANIFEST + ".tmp")
-        temporary.write_text(json.dumps(manifest, indent=1))
-        _flush(temporary)
-        temporary.replace(checkpoint / MANIFEST)
-        _flush(checkpoint)
+        write_json(checkpoint / MANIFEST, manifest)
         _rotate(checkpoint.parent, keep)
     barrier(world)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _by_step(folder: Path) -> list[Path]:

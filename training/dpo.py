@@ -10,19 +10,11 @@ from trl import DPOTrainer
 
 from training.context import StageContext
 from training.models import load_policy
-from training.resumable import CommitsCheckpoints, EpochSampler
+from training.resumable import CommitsCheckpoints, SamplesWholeBatches
 
 
-class DpoTrainer(CommitsCheckpoints, DPOTrainer):
+class DpoTrainer(SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
     """DPOTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
-
-    optimizer_batch: int
-    epoch_sampler: EpochSampler
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        rows = len(self.train_dataset if train_dataset is None else train_dataset)
-        self.epoch_sampler = EpochSampler(rows, self.optimizer_batch, self.args.seed)
-        return self.epoch_sampler
 
 
 PAIR_COLUMNS = ("prompt", "chosen", "rejected")

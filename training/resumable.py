@@ -48,6 +48,18 @@ class EpochRepeatSampler(RepeatSampler):
         return super().__iter__()
 
 
+class SamplesWholeBatches:
+    """Mixin over SFTTrainer and DPOTrainer: `_get_train_sampler` (transformers 5.23) becomes an EpochSampler."""
+
+    optimizer_batch: int
+    epoch_sampler: EpochSampler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        rows = len(self.train_dataset if train_dataset is None else train_dataset)  # type: ignore[attr-defined]
+        self.epoch_sampler = EpochSampler(rows, self.optimizer_batch, self.args.seed)  # type: ignore[attr-defined]
+        return self.epoch_sampler
+
+
 class CommitsCheckpoints:
     """Mixin over a TRL trainer with two overrides: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists
     once committed, and `_run_epoch` (transformers 5.23) trains no step beyond a checkpoint of the last one.

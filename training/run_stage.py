@@ -22,7 +22,7 @@ from training.environment import available_cores
 from training.identity import file_sha256
 from training.pins import Pins
 from training.plan import plan_run
-from training.record import SCHEMA_VERSION, read_record, record_sha256, write_record
+from training.record import SCHEMA_VERSION, flush, read_record, record_sha256, write_record
 from training.run_folder import run_path
 from training.world import World, barrier, leave, read_world
 
@@ -221,7 +221,7 @@ def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -
         "data": result.data,
         "rewards": result.rewards,
         **result.tokenizer_facts,
-        "files": {str(path.relative_to(context.folder)): file_sha256(path) for path in paths},
+        "files": {str(path.relative_to(context.folder)): flushed_sha256(path) for path in paths},
         "metrics": result.metrics,
         "ledger": ledger,
         "interventions": [],
@@ -229,6 +229,12 @@ def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -
         "started_at": context.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def flushed_sha256(path: Path) -> str:
+    """Hash a file that is on disk: a record must not outlive what it proves."""
+    flush(path)
+    return file_sha256(path)
 
 
 def device_name() -> str:

@@ -9,19 +9,11 @@ from datasets import Dataset
 from trl import SFTTrainer
 
 from training.context import StageContext
-from training.resumable import CommitsCheckpoints, EpochSampler
+from training.resumable import CommitsCheckpoints, SamplesWholeBatches
 
 
-class SftTrainer(CommitsCheckpoints, SFTTrainer):
+class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
     """SFTTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
-
-    optimizer_batch: int
-    epoch_sampler: EpochSampler
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        rows = len(self.train_dataset if train_dataset is None else train_dataset)
-        self.epoch_sampler = EpochSampler(rows, self.optimizer_batch, self.args.seed)
-        return self.epoch_sampler
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
+from training.progress import duration
 from training.report.collect import RunView, read_run
 from training.report.curves import curves_section
 from training.report.generalisation import generalisation_section
@@ -11,7 +12,6 @@ from training.report.markup import Markup, element
 from training.report.provenance import data_section, environment_section
 from training.report.results import headline, results_section
 from training.report.samples import samples_section
-from training.report.scale import duration
 from training.report.style import STYLE
 from training.report.time_spent import account_of, time_section
 from training.summary import Summary, summarise_view

@@ -64,16 +64,6 @@ def points(change: float, digits: int = 1) -> str:
     return f"{100 * change:+.{digits}f}".replace("-", "\u2212")
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 48 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def smoothed(values: Sequence[float]) -> tuple[list[float], int]:
     """(centred moving average, its window in points): about an eighth of the series, less towards the ends."""
     reach = max(2, len(values) // 16)

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from training.metric_names import describe
+from training.progress import duration
 from training.report.charts import legend, stacked_bar
 from training.report.collect import RunView, StageView
 from training.report.markup import Markup, element, section, table
-from training.report.scale import duration, percent
+from training.report.scale import percent
 
 PHASES = (
     "forward_backward",
