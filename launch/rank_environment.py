@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.config import Runtime
-from training.environment import available_cores
+from training.environment import available_cores, has_accelerator
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LAUNCHER_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -52,13 +52,6 @@ def rank_environments(runtime: Runtime, offline: bool, outer: Mapping[str, str] 
         "MASTER_PORT": str(free_port()),
     }
     return [{**common, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(runtime.processes)]
-
-
-def has_accelerator() -> bool:
-    """Whether the kernel shows an NVIDIA or AMD device and it is not hidden (asking torch would cost seconds)."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "any") == "":
-        return False
-    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
 
 
 def free_port() -> int:

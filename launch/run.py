@@ -61,7 +61,9 @@ def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_ga
     for number, stage in enumerate(plan.stages, start=1):
         label = f"[{number}/{len(plan.stages)}] {stage.name}"
         say(f"{label}  {stage.reason}  (fingerprint {stage.fingerprint[:8]})")
-        if stage.state != "done":
+        if stage.state == "done":
+            _check_whole(stage)
+        else:
             code = _run_stage(plan, stage, label, start)
             if code != 0:
                 return code
@@ -72,7 +74,7 @@ def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_ga
 
 def _run_stage(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[PlannedStage], RanksEnd]) -> int:
     for parent in stage.parents:
-        _check_parent(plan[parent], stage)
+        _check_whole(plan[parent])
     started = time.monotonic()
     end = start(stage)
     spent = duration(time.monotonic() - started)
@@ -90,12 +92,12 @@ def _run_stage(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[
     return 0
 
 
-def _check_parent(parent: PlannedStage, child: PlannedStage) -> None:
-    record = read_record(parent.folder)
-    missing = [] if record is None else missing_files(parent.folder, record)
+def _check_whole(stage: PlannedStage) -> None:
+    record = read_record(stage.folder)
+    missing = [] if record is None else missing_files(stage.folder, record)
     if missing:
         raise UserError(
-            f"stage {child.name} needs {parent.folder}, whose {missing[0]} is missing; "
+            f"{stage.folder} is recorded as done, but its {missing[0]} is missing; "
             "restore the file, or remove that folder to redo the stage"
         )
 

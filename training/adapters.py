@@ -47,20 +47,24 @@ def quantized_policy(folder: Path, attention: str | None) -> "PreTrainedModel":
     )
 
 
+def _adapted(parent: Path, lora: Any, state: dict[str, Any]) -> Any:
+    from peft import get_peft_model
+
+    model = get_peft_model(load_policy(parent), lora_config(lora))
+    unknown = model.load_state_dict(state, strict=False).unexpected_keys
+    untrained = [name for name, p in model.named_parameters() if p.requires_grad and name not in state]
+    assert not [*unknown, *untrained], f"the trained adapter has other names: {[*unknown, *untrained][:3]}"
+    return model
+
+
 def merged_model(parent: Path, lora: Any, state: dict[str, Any]) -> "PreTrainedModel":
     """The parent's full-precision weights with the trained adapter `state` (parameter name -> tensor) folded in."""
-    from peft import get_peft_model
-
-    model = get_peft_model(load_policy(parent), lora_config(lora))
-    model.load_state_dict(state, strict=False)
-    return cast("PreTrainedModel", model.merge_and_unload())
+    return cast("PreTrainedModel", _adapted(parent, lora, state).merge_and_unload())
 
 
-def save_adapter(parent: Path, lora: Any, state: dict[str, Any], folder: Path) -> None:
-    """Write the adapter and, beside it, where its base lies relative to it."""
-    from peft import get_peft_model
+def save_adapter(parent: Path, lora: Any, state: dict[str, Any], folder: Path, dtype: str) -> None:
+    """Write the adapter in `dtype` and, beside it, where its base lies relative to it."""
+    import torch
 
-    model = get_peft_model(load_policy(parent), lora_config(lora))
-    model.load_state_dict(state, strict=False)
-    model.save_pretrained(str(folder))
+    _adapted(parent, lora, state).to(getattr(torch, dtype)).save_pretrained(str(folder))
     (folder / BASE_LINK).write_text(json.dumps({"base": os.path.relpath(parent, folder)}))

@@ -23,6 +23,8 @@ class Decoder:
 
     def draw(self, prompts: list[list[dict[str, str]]], draws: int, sampling: Sampling, seed: int) -> list["Drawn"]:
         """Return len(prompts) x draws completions, prompt-major, decoded by this rank alone."""
+        if not prompts:  # more ranks than prompts
+            return []
         encoded = self.tokenizer.apply_chat_template(
             prompts, add_generation_prompt=True, tokenize=True, return_dict=True
         )["input_ids"]

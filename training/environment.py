@@ -103,3 +103,10 @@ def environment_differences(recorded: dict[str, Any], present: dict[str, Any]) -
 
 def _short(value: Any) -> str:
     return "none" if value is None else str(value)[:12]
+
+
+def has_accelerator() -> bool:
+    """Whether the kernel shows an NVIDIA or AMD device and it is not hidden (asking torch would cost seconds)."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "any") == "":
+        return False
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))

@@ -18,17 +18,19 @@ from training.rewards.scoring import Scorer
 from training.rollout import Sampling, generate
 from training.samples import RoundLog
 
+ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache, not the round
+
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> GrpoTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    scorer = Scorer(context.stage.rewards, context.stage.max_error_rate)
+    adapter = RewardAdapter(Scorer(context.stage.rewards, context.stage.max_error_rate))
     trainer = GrpoTrainer(
         train_dataset=Dataset.from_list(rows),
-        reward_funcs=RewardAdapter(scorer).functions,
+        reward_funcs=adapter.functions,
         rollout_func=rollout,
         **common,
     )
-    trainer.on_round = RoundLog(context, scorer)
+    trainer.on_round = RoundLog(context, adapter)
     return trainer
 
 
@@ -48,7 +50,7 @@ def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
     ) as model:
         eos = eos_ids(model, tokenizer)
         with trainer.accelerator.autocast():
-            completion_ids = generate(model, prompt_ids, draws, sampling, eos, seed, batch_size=len(prompts))
+            completion_ids = generate(model, prompt_ids, draws, sampling, eos, seed, batch_size=ROLLOUT_ROWS)
     repeated = [ids for ids in prompt_ids for _ in range(draws)]
     return {"prompt_ids": repeated, "completion_ids": completion_ids, "logprobs": None}
 

@@ -30,6 +30,31 @@ def can_score_trained_positions(model: PreTrainedModel) -> bool:
     return plain and weight.device.type == "cpu" and not hasattr(weight, "ds_id")
 
 
+HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's head
+    "sft": ("log_probs", "entropy", "is_top1"),
+    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
+    "grpo": ("log_probs", "entropy"),
+}
+
+
+def use_trained_positions_head(trainer: Any, kind: str) -> None:
+    """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
+    needs_trl = ("aux_loss_enabled", "_entropy_bonus_enabled", "use_adaptive_entropy")
+    if any(getattr(trainer, name, False) for name in needs_trl) or getattr(trainer.args, "cast_lm_head_to_fp32", False):
+        return
+    outputs = HEAD_OUTPUTS[kind]
+    if getattr(trainer, "use_weighting", False):
+        outputs += ("log_sum_sq_probs",)
+    temperature = getattr(trainer, "temperature", 1.0)
+    reference: Any = getattr(trainer, "ref_model", None)
+    if trainer.args.bf16 or trainer.args.fp16:
+        reference = None  # accelerate has wrapped its forward in autocast already
+    for model, fields in ((trainer.model, outputs), (reference, ("log_probs",))):
+        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if isinstance(plain, PreTrainedModel) and can_score_trained_positions(plain):
+            score_trained_positions(plain, temperature, fields)
+
+
 def score_trained_positions(
     model: PreTrainedModel, temperature: float = 1.0, outputs: tuple[str, ...] = ("log_probs",)
 ) -> None:

@@ -35,7 +35,7 @@ def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder
         if stage.lora is None:
             save_policy(model, state, tokenizer, folder, stage.save_dtype)
         elif stage.lora.save == "adapter":
-            save_adapter(parent, stage.lora, state, folder)
+            save_adapter(parent, stage.lora, state, folder, stage.save_dtype)
             tokenizer.save_pretrained(str(folder))
         else:
             merged = merged_model(parent, stage.lora, state)

@@ -18,6 +18,7 @@ class RewardAdapter:
     def __init__(self, scorer: Scorer):
         self.scorer = scorer
         self._batch: list[Any] | None = None
+        self.completion_ids: list[list[int]] = []  # of the batch scored last, on this rank
         self._scores: Scores | None = None
         self.functions = [self._function(spec.name) for spec in scorer.specs]
 
@@ -28,6 +29,7 @@ class RewardAdapter:
             if self._batch is not completions:
                 self._scores = self._score(prompts, completions, completion_ids, columns)
                 self._batch = completions
+                self.completion_ids = completion_ids
             assert self._scores is not None
             return self._scores.per_reward[name]
 

@@ -8,24 +8,25 @@ import argparse
 import errno
 import os
 import shutil
+import signal
 import sys
 import traceback
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from data.errors import UserError
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
+from training.engine import check_launcher_agrees, prepare_engine
 from training.environment import available_cores
-from training.identity import file_sha256
-from training.pins import Pins
-from training.plan import plan_run
-from training.record import SCHEMA_VERSION, flush, read_record, record_sha256, write_record
-from training.run_folder import run_path
+from training.pins import Pins, save_pins
+from training.plan import RunPlan, plan_run
+from training.record import read_record, write_record
+from training.run_folder import RunFolder, run_path
+from training.stage_record import stage_record
 from training.world import World, barrier, leave, read_world
 
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent")
 EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
 
 
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one rank and return its exit code."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     context: StageContext | None = None
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: sys.exit(EXIT_PREEMPTED))  # training listens for itself (training.preemption)
     try:
         quiet_libraries()
         pipeline = load_pipeline(arguments.config, arguments.overrides)
@@ -76,35 +79,6 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 
-def prepare_engine(pipeline: Pipeline) -> None:
-    """Tell accelerate and DeepSpeed what they will be before anything imports them: a late word is not heard.
-
-    Without a GPU two ranks would otherwise run as two separate single processes, in silence (FACTS: trap 13).
-    """
-    if not os.path.exists("/dev/nvidiactl"):
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    if pipeline.runtime.zero_stage > 0:
-        require_compiler()
-        os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-        os.environ.pop("ACCELERATE_USE_CPU", None)  # accelerate would leave DeepSpeed out without a word
-    else:
-        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
-        if not os.path.exists("/dev/nvidiactl"):
-            os.environ["ACCELERATE_USE_CPU"] = "true"
-    if pipeline.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def require_compiler() -> None:
-    """On a CPU DeepSpeed builds its shared-memory operator at the first start: it needs ninja (ours) and a compiler."""
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    if os.environ.get("DS_ACCELERATOR") == "cpu" and shutil.which(os.environ.get("CXX", "c++")) is None:
-        raise UserError(
-            "runtime.zero_stage: DeepSpeed on a CPU needs a C++ compiler (Debian: apt-get install g++); "
-            "install one, or set runtime.zero_stage to 0"
-        )
-
-
 def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContext:
     """Plan the run, find the stage, read the launcher's world."""
     if arguments.stage is None:
@@ -115,12 +89,20 @@ def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContex
     if arguments.stage not in names:
         raise UserError(f"--stage {arguments.stage}: no such stage; choose one of {', '.join(names)}")
     planned = plan[arguments.stage]
-    from training.trainer_args import check_launcher_agrees
-
+    claim_folder(pipeline, plan, arguments)
     check_launcher_agrees(pipeline.runtime, dict(os.environ))
     prepare_engine(pipeline)
     world = World(0, 0, 1) if planned.name == "base" else read_world(pipeline.runtime.processes)
     return StageContext(pipeline, plan, planned, run_dir, world)
+
+
+def claim_folder(pipeline: Pipeline, plan: RunPlan, arguments: argparse.Namespace) -> None:
+    """Refuse another pipeline's run folder; where a stage is started by hand, write what the runner would have."""
+    folder = RunFolder(plan.run_dir)
+    folder.check(pipeline.name)
+    if not folder.resolved_path.is_file() and os.environ.get("RANK", "0") == "0":
+        folder.write_resolved(pipeline, arguments.config, arguments.overrides, plan.fingerprints, plan.folders)
+        save_pins(plan.run_dir, plan.pins)
 
 
 def run_rank(context: StageContext) -> int:
@@ -142,7 +124,9 @@ def run_rank(context: StageContext) -> int:
 
     ledger = ledger_facts(context)
     if context.world.is_main:
-        write_record(context.folder, record(context, result, ledger))
+        write_record(context.folder, stage_record(context, result, ledger))
+        for name in NEEDED_UNTIL_RECORDED:
+            shutil.rmtree(context.folder / name, ignore_errors=True)
     barrier(context.world)
     return 0
 
@@ -167,7 +151,7 @@ def run_base(context: StageContext) -> None:
     model = link_model(source, context.folder)
     facts = describe_base(model, context.pipeline.chat_template)
     result = StageResult(tokenizer_facts=facts, metrics={"source": context.pipeline.model})
-    write_record(context.folder, record(context, result, {"wall_s": 0.0, "timing_s": {}, "overlap_s": {}}))
+    write_record(context.folder, stage_record(context, result, {"wall_s": 0.0, "timing_s": {}, "overlap_s": {}}))
 
 
 def ensure_parents(context: StageContext) -> None:
@@ -178,70 +162,6 @@ def ensure_parents(context: StageContext) -> None:
     barrier(context.world)
     for name in context.planned.parents:
         context.record_of(name)
-
-
-def record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -> dict[str, Any]:
-    """The record of a finished stage, as docs/architecture.md lists it."""
-    import torch
-
-    from training.environment import describe_environment
-
-    runtime = context.pipeline.runtime
-    parents = [
-        {
-            "stage": name,
-            "fingerprint": context.plan[name].fingerprint,
-            "folder": context.folder_of(name).name,
-            "record_sha256": record_sha256(context.folder_of(name)),
-        }
-        for name in context.planned.parents
-    ]
-    model = context.folder / "model"
-    paths = [context.folder / name for name in result.files]
-    if model.is_dir():
-        paths += sorted(path for path in model.rglob("*") if path.is_file())
-    environment = describe_environment() | {
-        "device": device_name(),
-        "processes": context.world.size,
-        "threads_per_process": torch.get_num_threads(),
-        "zero_stage": runtime.zero_stage,
-    }
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": context.planned.kind,
-        "stage": context.planned.name,
-        "pipeline": context.pipeline.name,
-        "fingerprint": context.planned.fingerprint,
-        "parents": parents,
-        "config": context.stage.model_dump(mode="json")
-        if context.stage is not None
-        else {"model": context.pipeline.model},
-        "identity": context.planned.identity,
-        "seed": context.seed if context.stage is not None else context.pipeline.seed,
-        "data": result.data,
-        "rewards": result.rewards,
-        **result.tokenizer_facts,
-        "files": {str(path.relative_to(context.folder)): flushed_sha256(path) for path in paths},
-        "metrics": result.metrics,
-        "ledger": ledger,
-        "interventions": [],
-        "environment": environment,
-        "started_at": context.started_at,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def flushed_sha256(path: Path) -> str:
-    """Hash a file that is on disk: a record must not outlive what it proves."""
-    flush(path)
-    return file_sha256(path)
-
-
-def device_name() -> str:
-    """The accelerator's name, or cpu."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def report_failure(error: Exception, context: StageContext | None, debug: bool) -> int:

@@ -5,16 +5,16 @@ from typing import Any
 
 from training.context import StageContext
 from training.metrics import cut_back
-from training.reward_functions import assistant_text, prompt_text
-from training.rewards.scoring import Scorer
+from training.reward_functions import RewardAdapter, assistant_text, prompt_text
 from training.tracker import NullTracker, Tracker
+from training.world import gather
 
 
 class RoundLog:
     """Called by the GRPO trainer after each rollout round, on every rank; rank 0 writes."""
 
-    def __init__(self, context: StageContext, scorer: Scorer):
-        self.context, self.scorer = context, scorer
+    def __init__(self, context: StageContext, adapter: RewardAdapter):
+        self.context, self.adapter, self.scorer = context, adapter, adapter.scorer
         self.path = context.folder / "samples.jsonl"
         self.tracker: Tracker = NullTracker()
         self._cut = False
@@ -29,12 +29,16 @@ class RoundLog:
         silent = silent_groups({name: shown[name] for name in signal or shown}, trainer.num_generations)
         trainer._metrics["train"]["groups/without_signal"].append(silent)
         trainer._metrics["train"]["reward/error_rate"].append(self.scorer.error_rate)
+        ends = set(trainer.eos_token_ids)
+        drawn = [(len(ids), ids[-1] not in ends) for ids in self.adapter.completion_ids]
+        drawn = [one for rank in gather(self.context.world, drawn) for one in rank]
         if self.context.world.is_main:
-            self._write(self._rows(trainer, rewards, step), step)
+            self._write(self._rows(trainer, rewards, drawn, step), step)
 
-    def _rows(self, trainer: Any, rewards: dict[str, list[float]], step: int) -> list[dict[str, Any]]:
+    def _rows(
+        self, trainer: Any, rewards: dict[str, list[float]], drawn: list[tuple[int, bool]], step: int
+    ) -> list[dict[str, Any]]:
         texts = [assistant_text(completion) for completion in trainer._logs["completion"]]
-        tokens = [len(ids) + 1 for ids in trainer.processing_class(texts)["input_ids"]]  # and the end token
         return [
             {
                 "step": step,
@@ -42,8 +46,8 @@ class RoundLog:
                 "completion": texts[place],
                 "rewards": {name: _plain(values[place]) for name, values in rewards.items()},
                 "advantage": _plain(trainer._logs["advantages"][place]),
-                "tokens": tokens[place],
-                "truncated": tokens[place] > trainer.args.max_completion_length,
+                "tokens": drawn[place][0],
+                "truncated": drawn[place][1],
             }
             for place, prompt in enumerate(trainer._logs["prompt"])
         ]

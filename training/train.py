@@ -2,18 +2,19 @@
 
 import importlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PrinterCallback
 
+from data.errors import UserError
 from training.adapters import lora_config, quantized_policy
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
+from training.engine import require_engine
 from training.facts import reward_facts, tokenizer_facts
-from training.head import can_score_trained_positions, score_trained_positions
+from training.head import use_trained_positions_head
 from training.ledger import time_trainer
 from training.masters import save_artifact
 from training.metrics import MetricsCallback, measured_peak_flops
@@ -36,8 +37,6 @@ def run(context: StageContext) -> StageResult:
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
     rows, account = stage_rows(context, tokenizer)
-    if stage.kind != "grpo":
-        require_a_batch(stage, len(rows))
     facts = {
         "processes": runtime.processes,
         "zero_stage": runtime.zero_stage,
@@ -48,6 +47,7 @@ def run(context: StageContext) -> StageResult:
 
     trainer = make_trainer(context, rows, arguments, tokenizer)
     require_engine(trainer, context)
+    require_a_round(stage, trainer)
     callback, tracker, preemption = attach(context, trainer, checkpoint)
 
     def commit_checkpoint(path: Path) -> None:
@@ -60,13 +60,13 @@ def run(context: StageContext) -> StageResult:
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     if preemption.requested:
+        tracker.finish()
         context.say(f"stopped at step {trainer.state.global_step} by a signal; run the same command to go on")
         return StageResult(preempted=True)
     context.state.update(force=True, phase="save")
     save_artifact(trainer, stage, context.parent_model, tokenizer, context.folder / "model", context.world)
     tracker.summary(final_metrics(callback.path) if context.world.is_main else {})
     tracker.finish()
-    finish_folder(context)
     return StageResult(
         metrics=final_metrics(callback.path) if context.world.is_main else {},
         data=account,
@@ -97,30 +97,6 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], arguments: A
     return trainer
 
 
-HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's head
-    "sft": ("log_probs", "entropy", "is_top1"),
-    "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
-    "grpo": ("log_probs", "entropy"),
-}
-
-
-def use_trained_positions_head(trainer: Any, kind: str) -> None:
-    """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
-    if getattr(trainer, "aux_loss_enabled", False) or getattr(trainer.args, "entropy_coef", 0.0):
-        return
-    outputs = HEAD_OUTPUTS[kind]
-    if getattr(trainer, "use_weighting", False):
-        outputs += ("log_sum_sq_probs",)
-    temperature = getattr(trainer, "temperature", 1.0)
-    reference = getattr(trainer, "ref_model", None)
-    for model, fields in ((trainer.model, outputs), (reference, ("log_probs",))):
-        if model is None:
-            continue
-        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-        if can_score_trained_positions(plain):
-            score_trained_positions(plain, temperature, fields)
-
-
 def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Tracker, Preemption]:
     """Hang ledger, metrics, tracker, preemption and resume state on the trainer."""
     tracker: Tracker = NullTracker()
@@ -146,15 +122,15 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     trainer.remove_callback(PrinterCallback)
     for hook in (resume, callback, preemption):
         trainer.add_callback(hook)
-    count_tokens(trainer, callback)
+    count_tokens(trainer, callback, 2 if context.stage.kind == "dpo" else 1)
     if hasattr(trainer, "on_round"):
         trainer.on_round.tracker = tracker
     time_trainer(context.ledger, trainer)
     return callback, tracker, preemption
 
 
-def count_tokens(trainer: Any, callback: MetricsCallback) -> None:
-    """Count the unpadded tokens and rows of every micro-batch that is trained on."""
+def count_tokens(trainer: Any, callback: MetricsCallback, rows_per_sample: int) -> None:
+    """Count the unpadded tokens and samples (a pair is two rows) of every micro-batch that is trained on."""
     original = trainer._prepare_inputs
 
     def counted(inputs: Any) -> Any:
@@ -165,16 +141,11 @@ def count_tokens(trainer: Any, callback: MetricsCallback) -> None:
             masks = [prepared["prompt_mask"], prepared["completion_mask"]]
         else:
             masks = [torch.ones_like(prepared["input_ids"])]
-        callback.count(int(sum(mask.sum() for mask in masks)), masks[0].shape[0])
+        rows = masks[0].shape[0] // rows_per_sample
+        callback.count(int(sum(mask.sum() for mask in masks)), rows)
         return prepared
 
     trainer._prepare_inputs = counted
-
-
-def require_engine(trainer: Any, context: StageContext) -> None:
-    """Our invariant: the ranks and the engine are those the config names (accelerate falls back in silence)."""
-    assert trainer.accelerator.num_processes == context.world.size, trainer.accelerator.state
-    assert trainer.is_deepspeed_enabled == (context.pipeline.runtime.zero_stage > 0), trainer.accelerator.state
 
 
 def plain_parent(context: StageContext) -> Path:
@@ -189,25 +160,31 @@ def plain_parent(context: StageContext) -> Path:
     return merged
 
 
-def require_a_batch(stage: Any, rows: int) -> None:
-    """Refuse data that cannot fill one optimizer step."""
-    from data.errors import UserError
-
-    if rows < stage.batch_size:
+def require_a_round(stage: Any, trainer: Any) -> None:
+    """Refuse data that cannot fill one optimizer step (or GRPO rollout round): TRL would train nothing and say done."""
+    rows = len(trainer.train_dataset)
+    needed, unit = stage.batch_size, "rows"
+    if stage.kind == "grpo":
+        needed, unit = trainer.args.generation_batch_size // trainer.num_generations, "prompts"
+    if rows < needed:
         raise UserError(
-            f"stages.{stage.name}: {rows} rows do not fill one step of batch_size {stage.batch_size}; "
-            "give more rows or a smaller batch_size"
+            f"stages.{stage.name}: {rows} {unit} with a token to train on, one step needs {needed}; "
+            "give more data or a smaller batch_size"
         )
 
 
 def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[str, Any]:
     """What the trainer did to the rows after us: those it dropped, and what is left over at the end of each epoch."""
     trained = len(trainer.train_dataset)
+    if getattr(trainer.args, "packing", False):
+        return {"packed_rows": trained, "left_over_per_epoch": trained % stage.batch_size}
     dropped = dict(account["dropped"])
     if trained < account["rows_kept"]:
         dropped["no_trained_token_within_max_length"] = account["rows_kept"] - trained
-    left_over = trained % stage.batch_size if stage.kind != "grpo" else 0
-    return {"rows_kept": trained, "dropped": dropped, "left_over_per_epoch": left_over}
+    step = stage.batch_size
+    if stage.kind == "grpo":
+        step = trainer.args.generation_batch_size // trainer.num_generations
+    return {"rows_kept": trained, "dropped": dropped, "left_over_per_epoch": trained % step}
 
 
 def announce(context: StageContext, trainer: Any, account: dict[str, Any], checkpoint: Path | None) -> None:
@@ -225,11 +202,3 @@ def final_metrics(path: Path) -> dict[str, Any]:
         return {}
     last = json.loads(lines[-1])
     return {name: value for name, value in last.items() if name != "time"}
-
-
-def finish_folder(context: StageContext) -> None:
-    """Remove what only an unfinished stage needs; called when the model is saved."""
-    barrier(context.world)
-    if context.world.is_main:
-        for name in ("checkpoints", "merged_parent"):
-            shutil.rmtree(context.folder / name, ignore_errors=True)

@@ -61,18 +61,3 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> An
         return config_class(**{**derived, **stage.trainer})
     except (ValueError, TypeError) as error:
         raise UserError(f"stages.{stage.name}.trainer: {CONFIG_CLASSES[stage.kind]} refuses it: {error}") from error
-
-
-def check_launcher_agrees(runtime: Any, environment: dict[str, str]) -> None:
-    """Refuse a DeepSpeed config that `accelerate launch` brings along when it says another ZeRO stage than ours."""
-    path = environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE")
-    if not path:
-        return
-    import json
-
-    stage = json.loads(Path(path).read_text()).get("zero_optimization", {}).get("stage", 0)
-    if stage != runtime.zero_stage:
-        raise UserError(
-            f"accelerate's {path} has ZeRO stage {stage}, runtime.zero_stage says {runtime.zero_stage}; "
-            f"pass --set runtime.zero_stage={stage} or another file"
-        )

@@ -27,7 +27,7 @@ class Runtime(Block):
         default="auto", description="auto is online with an API key and offline without one."
     )
     checkpoint_every: Count | None = Field(
-        default=None, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
+        default=100, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
     )
     keep_checkpoints: Count = Field(default=2, description="Newest checkpoints kept while a stage runs.")
     runs_dir: str = Field(

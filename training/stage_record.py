@@ -1,0 +1,72 @@
+"""What a finished stage's record says; docs/architecture.md lists the fields."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from training.context import StageContext, StageResult
+from training.environment import describe_environment
+from training.identity import file_sha256
+from training.record import SCHEMA_VERSION, flush, record_sha256
+
+
+def stage_record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -> dict[str, Any]:
+    """The record of a finished stage, as docs/architecture.md lists it."""
+    import torch
+
+    runtime = context.pipeline.runtime
+    parents = [
+        {
+            "stage": name,
+            "fingerprint": context.plan[name].fingerprint,
+            "folder": context.folder_of(name).name,
+            "record_sha256": record_sha256(context.folder_of(name)),
+        }
+        for name in context.planned.parents
+    ]
+    model = context.folder / "model"
+    paths = [context.folder / name for name in result.files]
+    if model.is_dir():
+        paths += sorted(path for path in model.rglob("*") if path.is_file())
+    environment = describe_environment() | {
+        "device": device_name(),
+        "processes": context.world.size,
+        "threads_per_process": torch.get_num_threads(),
+        "zero_stage": runtime.zero_stage,
+    }
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": context.planned.kind,
+        "stage": context.planned.name,
+        "pipeline": context.pipeline.name,
+        "fingerprint": context.planned.fingerprint,
+        "parents": parents,
+        "config": context.stage.model_dump(mode="json")
+        if context.stage is not None
+        else {"model": context.pipeline.model},
+        "identity": context.planned.identity,
+        "seed": context.seed if context.stage is not None else context.pipeline.seed,
+        "data": result.data,
+        "rewards": result.rewards,
+        **result.tokenizer_facts,
+        "files": {str(path.relative_to(context.folder)): flushed_sha256(path) for path in paths},
+        "metrics": result.metrics,
+        "ledger": ledger,
+        "interventions": [],
+        "environment": environment,
+        "started_at": context.started_at,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def flushed_sha256(path: Path) -> str:
+    """Hash a file that is on disk: a record must not outlive what it proves."""
+    flush(path)
+    return file_sha256(path)
+
+
+def device_name() -> str:
+    """The accelerator's name, or cpu."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
