@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from training.estimates import maj_at_k, mcnemar_exact_p, paired_difference, pass_at_k, wilson_interval
+from training.estimates import maj_at_k, paired_difference, pass_at_k, wilson_interval
 
 Z = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
@@ -131,11 +131,3 @@ def test_paired_difference_unpaired_input_is_refused() -> None:
         paired_difference([1, 0], [1])
     with pytest.raises(ValueError, match="as many"):
         paired_difference([], [])
-
-
-def test_mcnemar_exact_p_by_hand() -> None:
-    """5 won, 0 lost: 2 / 32. 2 won, 1 lost: 2 (1 + 3) / 8 = 1. None discordant: 1."""
-    assert mcnemar_exact_p(*outcomes(3, 5, 0, 3)) == pytest.approx(2 / 32)
-    assert mcnemar_exact_p(*outcomes(3, 2, 1, 3)) == 1.0
-    assert mcnemar_exact_p(*outcomes(3, 0, 0, 3)) == 1.0
-    assert mcnemar_exact_p(*outcomes(0, 9, 1, 0)) == pytest.approx(2 * 11 / 1024)

@@ -13,12 +13,12 @@ from data.errors import UserError
 from tests.chromium import find_chromium, open_browser
 from tests.fake_run import HOSTILE, write_fake_run
 from training.metric_names import describe, render_markdown
+from training.progress import duration
 from training.report import write_report
 from training.report.charts import Series, line_chart
 from training.report.collect import read_lines, read_run
 from training.report.markup import Markup, element, join
 from training.report.samples import pick, said
-from training.progress import duration
 from training.report.scale import Scale, axis_labels, figure, nice_ticks, points, smoothed, thinned
 from training.report.time_spent import account_of
 

@@ -4,14 +4,13 @@
 """
 
 import importlib.util
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.identity import file_sha256, fingerprint
+from training.identity import cache_root, file_sha256, fingerprint
 
 CONVERSION_VERSION = 1
 
@@ -33,12 +32,6 @@ def bundled_spec(name: str) -> dict[str, Any]:
     if name not in BUNDLED:
         raise UserError(f"model: bundled:{name} is not shipped; choose one of {', '.join(sorted(BUNDLED))}")
     return BUNDLED[name]
-
-
-def cache_root() -> Path:
-    """Where conversions are kept: $POSTTRAIN_CACHE, else the user's cache folder."""
-    fallback = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "posttrain"
-    return Path(os.environ.get("POSTTRAIN_CACHE", fallback))
 
 
 def materialise(name: str) -> Path:

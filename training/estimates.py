@@ -66,18 +66,6 @@ def paired_difference(
     return gain, gain - half, gain + half
 
 
-def mcnemar_exact_p(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return the two-sided p value that 0/1 outcomes of the same items differ in rate (McNemar's test, exact binomial).
-
-    Only items on which the two disagree count; without one the p value is 1.
-    """
-    lost = sum(first > second for first, second in zip(before, after, strict=True))
-    won = sum(first < second for first, second in zip(before, after, strict=True))
-    discordant = lost + won
-    tail = sum(math.comb(discordant, count) for count in range(min(lost, won) + 1))
-    return min(1.0, 2 * tail / 2**discordant)
-
-
 def _z(confidence: float) -> float:
     if not 0 <= confidence < 1:
         raise ValueError(f"confidence={confidence} is not in [0, 1)")

@@ -61,10 +61,15 @@ def derived_seed(seed: int, owner: str) -> int:
     return int(sha256_text(f"{seed}:{owner}")[:8], 16) >> 1
 
 
+def cache_root() -> Path:
+    """Return where conversions and hashes are kept: $POSTTRAIN_CACHE, else `posttrain` in the user's cache folder."""
+    user = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("POSTTRAIN_CACHE") or Path(user) / "posttrain")
+
+
 def default_cache_dir() -> Path:
-    """Return the folder of cached file hashes: `$XDG_CACHE_HOME/posttrain/hashes`, by default under `~/.cache`."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "posttrain" / "hashes"
+    """Return the folder of cached file hashes."""
+    return cache_root() / "hashes"
 
 
 def file_sha256(path: Path, cache_dir: Path | None = None) -> str:
