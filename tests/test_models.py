@@ -37,7 +37,7 @@ def test_another_template_than_the_parents_is_refused_unless_meant(tiny_model: P
     other = tmp_path / "other.jinja"
     other.write_text("{{ messages[0]['content'] }}")
     changed = load_tokenizer(tiny_model, str(other))
-    with pytest.raises(UserError, match="template_sha256.*allow_template_change"):
+    with pytest.raises(UserError, match=r"template_sha256.*allow_template_change"):
         check_unchanged_template(parent, changed, allowed=False)
     check_unchanged_template(parent, changed, allowed=True)
     tokenizer.eos_token = "<|endoftext|>"
