@@ -15,6 +15,7 @@ from typing import Any
 from data.errors import UserError
 from data.files import read_rows
 from data.generators import instances
+from data.worked import completions_identity
 
 SAMPLE_ROWS = "data.jsonl"
 """The file in which a `sample` stage leaves the rows it kept."""
@@ -79,7 +80,7 @@ def data_identity(
             "families": {family: dict(parameters) for family, parameters in generator.families.items()},
             "rows": generator.rows,
             "seed": seed if generator.seed is None else generator.seed,
-            "completions": generator.completions,
+            "completions": completions_identity(generator.completions),
             "package": f"reasoning-gym=={metadata.version('reasoning-gym')}",
         }
     if block.path is not None:

@@ -13,8 +13,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+WORKED_VERSION = 1
+"""Raised when the text of any worked answer changes: it is part of the identity of the data made with it."""
+
 Steps = tuple[list[str], str]
 """The lines of reasoning, and the answer they arrive at."""
+
+
+def completions_identity(completions: str | None) -> str | None:
+    """Name what a generator writes as completions, with the version of its text."""
+    return f"worked/{WORKED_VERSION}" if completions == "worked" else completions
 
 
 def bare_answer(answer: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from training.record import SCHEMA_VERSION, read_record, write_json
+from training.record import RECORD_NAME, SCHEMA_VERSION, read_record, write_json
 
 if TYPE_CHECKING:
     from training.config import Pipeline
@@ -83,9 +83,9 @@ class RunFolder:
             raise UserError(f"{self.path} is a file; choose another runtime.runs_dir or another name for the pipeline")
         resolved = self.read_resolved()
         if resolved is None:
-            if self.stages():
+            if any((folder.path / RECORD_NAME).is_file() for folder in self.stages()):
                 raise UserError(
-                    f"{self.path} holds stages but no {RESOLVED_NAME}; restore it, or choose another runtime.runs_dir"
+                    f"{self.path} holds artifacts but no {RESOLVED_NAME}; restore it, or choose another runtime.runs_dir"
                 )
             return
         if resolved.get("schema_version") != SCHEMA_VERSION:

@@ -97,10 +97,15 @@ def open_stage(pipeline: Pipeline, arguments: argparse.Namespace) -> StageContex
 
 
 def claim_folder(pipeline: Pipeline, plan: RunPlan, arguments: argparse.Namespace) -> None:
-    """Refuse another pipeline's run folder; where a stage is started by hand, write what the runner would have."""
+    """Refuse another pipeline's run folder; where a stage is started by hand, write what the runner would have.
+
+    Rank 0 alone does: another would meet a folder that rank 0 is just filling.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
     folder = RunFolder(plan.run_dir)
     folder.check(pipeline.name)
-    if not folder.resolved_path.is_file() and os.environ.get("RANK", "0") == "0":
+    if not folder.resolved_path.is_file():
         folder.write_resolved(pipeline, arguments.config, arguments.overrides, plan.fingerprints, plan.folders)
         save_pins(plan.run_dir, plan.pins)
 

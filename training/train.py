@@ -12,7 +12,7 @@ from data.errors import UserError
 from training.adapters import lora_config, quantized_policy
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
-from training.engine import require_engine
+from training.engine import require_engine, share_gradient_buckets
 from training.facts import reward_facts, tokenizer_facts
 from training.head import use_trained_positions_head
 from training.ledger import time_trainer
@@ -48,6 +48,7 @@ def run(context: StageContext) -> StageResult:
     trainer = make_trainer(context, rows, arguments, tokenizer)
     require_engine(trainer, context)
     require_a_round(stage, trainer)
+    share_gradient_buckets(trainer)
     callback, tracker, preemption = attach(context, trainer, checkpoint)
 
     def commit_checkpoint(path: Path) -> None:
