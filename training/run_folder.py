@@ -85,7 +85,7 @@ class RunFolder:
         if resolved is None:
             if any((folder.path / RECORD_NAME).is_file() for folder in self.stages()):
                 raise UserError(
-                    f"{self.path} holds artifacts but no {RESOLVED_NAME}; restore it, or choose another runtime.runs_dir"
+                    f"{self.path} holds artifacts but no {RESOLVED_NAME}; restore it, or choose another runs_dir"
                 )
             return
         if resolved.get("schema_version") != SCHEMA_VERSION:
