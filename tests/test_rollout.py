@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from training.models import load_policy
-from training.rollout import Sampling, draw_tokens, generate
+from training.rollout import Sampling, draw_tokens, generate, shared_prefix
 
 PROMPTS = [[1, 20, 30], [1, 40, 50, 60, 70, 80], [1, 9], [1, 100, 101, 102, 103]]
 EOS = {2}
@@ -62,3 +62,19 @@ def test_top_p_keeps_the_smallest_nucleus() -> None:
     assert set(two.tolist()) == {1, 3}
     one = draw_tokens(logits.expand(1000, -1), Sampling(1, top_p=0.5), uniforms)
     assert set(one.tolist()) == {1}
+
+
+def test_shared_prefix_leaves_a_token_of_every_prompt() -> None:
+    assert shared_prefix([[1, 2, 3, 4], [1, 2, 3, 9], [1, 2, 7]]) == 2
+    assert shared_prefix([[1, 2], [1, 2]]) == 1
+    assert shared_prefix([[1, 2], [1, 2, 3]]) == 1
+    assert shared_prefix([[5], [6]]) == 0
+    assert shared_prefix([[1, 2, 3]]) == 0
+
+
+def test_greedy_is_the_same_with_a_shared_prefix_as_alone(tiny_model: Path) -> None:
+    model = load_policy(tiny_model)
+    head = [1, 50, 60, 70, 80, 90]
+    prompts = [[*head, 20], [*head, 30, 40, 41], [*head, 20, 21]]
+    together = generate(model, prompts, 1, Sampling(12, 0.0), EOS, seed=0)
+    assert together == [generate(model, [prompt], 1, Sampling(12, 0.0), EOS, seed=0)[0] for prompt in prompts]

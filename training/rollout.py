@@ -1,4 +1,4 @@
-"""Draw completions from a causal language model: the prompt is prefilled once per group, finished rows leave the batch.
+"""Draw completions from a causal language model: shared prefixes run once, finished rows leave the batch.
 
 One function serves GRPO rollouts, the `sample` stage and evaluation. It knows no trainer, no rewards and no text. The
 random numbers of a row depend on the seed, the prompt's place and the draw alone, never on which rows share its batch.
@@ -46,11 +46,11 @@ def generate(
     """
     uniforms_RT = _uniforms(len(prompt_ids) * draws, sampling, seed)
     prompts_per_batch = max(1, batch_size // draws)
-    by_length = sorted(range(len(prompt_ids)), key=lambda index: len(prompt_ids[index]))
+    alike = sorted(range(len(prompt_ids)), key=lambda index: prompt_ids[index])  # neighbours share long prefixes
     completions: list[list[int]] = [[] for _ in range(len(prompt_ids) * draws)]
     with _inference(model):
-        for start in range(0, len(by_length), prompts_per_batch):
-            chosen = by_length[start : start + prompts_per_batch]
+        for start in range(0, len(alike), prompts_per_batch):
+            chosen = alike[start : start + prompts_per_batch]
             rows = [index * draws + draw for index in chosen for draw in range(draws)]
             uniforms = None if uniforms_RT is None else uniforms_RT[rows]
             decoded = _decode(model, [prompt_ids[index] for index in chosen], draws, sampling, eos_ids, uniforms)
@@ -120,25 +120,48 @@ def _decode(
 def _prefill(
     model: PreTrainedModel, prompts: list[list[int]], draws: int, device: torch.device
 ) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
-    """Run each prompt once and repeat its cache for every draw; the padding is on the left and masked."""
+    """Run what all prompts share once, the rest of each prompt once, and repeat its cache for every draw.
+
+    A prompt's columns are [shared][padding][rest]; padding is masked and takes no position.
+    """
+    shared = shared_prefix(prompts)
+    cache = DynamicCache(config=model.config)
+    if shared:
+        model(
+            input_ids=torch.tensor([prompts[0][:shared]], device=device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache.batch_repeat_interleave(len(prompts))
     longest = max(len(ids) for ids in prompts)
     ids_PT = torch.zeros((len(prompts), longest), dtype=torch.long)
     mask_PT = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask_PT[:, :shared] = 1
     for place, ids in enumerate(prompts):
-        ids_PT[place, longest - len(ids) :] = torch.tensor(ids)
-        mask_PT[place, longest - len(ids) :] = 1
+        start = longest - len(ids) + shared
+        ids_PT[place, start:] = torch.tensor(ids[shared:])
+        mask_PT[place, start:] = 1
     mask_PT = mask_PT.to(device)
-    cache = DynamicCache(config=model.config)
     output = model(
-        input_ids=ids_PT.to(device),
+        input_ids=ids_PT[:, shared:].to(device),
         attention_mask=mask_PT,
-        position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0),
+        position_ids=(mask_PT.cumsum(1) - 1).clamp(min=0)[:, shared:],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
     )
     cache.batch_repeat_interleave(draws)
     return cache, output.logits[:, -1].repeat_interleave(draws, 0), mask_PT.repeat_interleave(draws, 0)
+
+
+def shared_prefix(prompts: list[list[int]]) -> int:
+    """Tokens at the start that all prompts have in common, less than the shortest prompt; 0 for a single prompt."""
+    if len(prompts) == 1:
+        return 0
+    first, last = min(prompts), max(prompts)
+    common = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return min(common, min(len(ids) for ids in prompts) - 1)
 
 
 def _compact(
