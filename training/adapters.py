@@ -27,12 +27,25 @@ def lora_config(lora: Any) -> "LoraConfig":
     )
 
 
+def require_quantizer(stage: Any) -> None:
+    """Refuse `lora.quantize` where it cannot work: it needs a CUDA GPU and the package bitsandbytes."""
+    import importlib.util
+
+    import torch
+
+    if stage.lora is None or stage.lora.quantize is None:
+        return
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"stages.{stage.name}.lora.quantize: nf4 needs a CUDA GPU; remove it, and the frozen weights stay whole"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"stages.{stage.name}.lora.quantize: nf4 needs bitsandbytes; pip install bitsandbytes")
+
+
 def quantized_policy(folder: Path, attention: str | None) -> "PreTrainedModel":
     """Load `folder` in 4-bit NormalFloat for QLoRA (arXiv 2305.14314). Needs a GPU and bitsandbytes; not run by us."""
     import torch
-
-    if not torch.cuda.is_available():
-        raise UserError("lora.quantize: nf4 needs a CUDA GPU; remove it, and the frozen weights stay whole")
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     settings = BitsAndBytesConfig(

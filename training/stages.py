@@ -25,6 +25,7 @@ def check_all(pipeline: Any) -> None:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
+    from training.adapters import require_quantizer
     from training.rewards.scoring import Scorer
     from training.trainer_args import build_arguments
 
@@ -34,4 +35,5 @@ def check_all(pipeline: Any) -> None:
             if hasattr(stage, "rewards"):
                 Scorer(stage.rewards, stage.max_error_rate)
             if stage.kind in ("sft", "dpo", "grpo"):
+                require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))

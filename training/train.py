@@ -9,7 +9,7 @@ import torch
 from transformers import PrinterCallback
 
 from data.errors import UserError
-from training.adapters import lora_config, quantized_policy
+from training.adapters import lora_config, quantized_policy, require_quantizer
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
 from training.engine import require_engine, share_gradient_buckets
@@ -33,6 +33,7 @@ def run(context: StageContext) -> StageResult:
     stage, runtime = context.stage, context.pipeline.runtime
     if runtime.zero_stage > 0:
         join_deepspeed_on_cpu()
+    require_quantizer(stage)
     arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
