@@ -5,7 +5,7 @@ and counted. An item equal to an earlier one of the suite is passed over too, so
 questions; that is not counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from data.errors import UserError
@@ -17,15 +17,17 @@ PATIENCE = 2000
 """Instances in a row that bring nothing new before a family counts as used up."""
 
 
-def suite_items(name: str, suite: Any, seed: int, training_prompts: set[str]) -> tuple[list[dict[str, Any]], int]:
+def suite_items(
+    name: str, suite: Any, seed: int, training_prompts: set[str], pin: Callable[[str], str] | None = None
+) -> tuple[list[dict[str, Any]], int]:
     """Return (items {"item", "prompt", "answer", "family"}, how many were replaced) of the suite `name`.
 
-    `seed` is used by a generator that names none; `training_prompts` comes from `data.formats.prompt_texts`. "item"
-    names the question (family/index, or row/number), the same in every evaluation. Families are interleaved in equal
-    shares. Raises UserError when the data cannot give `suite.items` different questions, and for rows without an
-    answer.
+    `seed` is used by a generator that names none; `training_prompts` comes from `data.formats.prompt_texts`; `pin`
+    gives the commit of hub data. "item" names the question (family/index, or row/number), the same in every
+    evaluation. Families are interleaved in equal shares. Raises UserError when the data cannot give `suite.items`
+    different questions, and for rows without an answer.
     """
-    sources = _streams(name, suite, seed)
+    sources = _streams(name, suite, seed, pin)
     seen: set[str] = set()
     items: list[dict[str, Any]] = []
     replaced = 0
@@ -56,11 +58,11 @@ def _next_new(
     )
 
 
-def _streams(name: str, suite: Any, seed: int) -> list[Iterator[dict[str, Any]]]:
+def _streams(name: str, suite: Any, seed: int, pin: Callable[[str], str] | None) -> list[Iterator[dict[str, Any]]]:
     """One endless stream of items for each family of a generator, or one stream of a file's rows."""
     generator = suite.data.generator
     if generator is None:
-        return [_row_items(name, suite, seed)]
+        return [_row_items(name, suite, seed, pin)]
     chosen = seed if generator.seed is None else generator.seed
     return [_family_items(family, parameters, chosen) for family, parameters in generator.families.items()]
 
@@ -70,8 +72,8 @@ def _family_items(family: str, parameters: dict[str, Any], seed: int) -> Iterato
         yield {"item": f"{family}/{index}", "prompt": entry["question"], "answer": entry["answer"], "family": family}
 
 
-def _row_items(name: str, suite: Any, seed: int) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(load_rows(suite.data, seed).rows):
+def _row_items(name: str, suite: Any, seed: int, pin: Callable[[str], str] | None) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(load_rows(suite.data, seed, pin=pin).rows):
         answer = row.get("answer")
         if answer is None or not str(answer).strip():
             raise UserError(

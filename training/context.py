@@ -58,8 +58,15 @@ class StageContext:
 
     @property
     def chat_template(self) -> str | None:
-        """A template file that replaces the tokenizer's own; None keeps what the parent's folder has."""
-        return self.stage.chat_template if self.stage is not None else self.pipeline.chat_template
+        """A template that replaces the tokenizer's own; None keeps what the parent's folder has.
+
+        The base's folder is a link to files that are not ours: what the pipeline's `chat_template` puts in the place of
+        theirs holds for every stage that starts from it, and lies in the folders of the models they leave.
+        """
+        if self.stage is not None and self.stage.chat_template is not None:
+            return str(self.stage.chat_template)
+        from_base = self.stage is None or self.parent_name == "base"
+        return self.pipeline.chat_template if from_base else None
 
     def pin(self, reference: str) -> str:
         """The commit of a hub data set, as the run resolved it before its first stage."""

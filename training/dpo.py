@@ -5,12 +5,12 @@ The reference is the parent model: a second copy for full fine-tuning, the model
 
 from typing import Any
 
-from datasets import Dataset
 from trl import DPOTrainer
 
 from training.context import StageContext
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
+from training.rows import shared_dataset
 
 
 class DpoTrainer(SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
@@ -26,6 +26,6 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     reference = None
     if common["peft_config"] is None and not common["args"].precompute_ref_log_probs:
         reference = load_policy(context.training_parent, attention=context.stage.attention)
-    trainer = DpoTrainer(train_dataset=Dataset.from_list(pairs), ref_model=reference, **common)
+    trainer = DpoTrainer(train_dataset=shared_dataset(pairs, context), ref_model=reference, **common)
     trainer.optimizer_batch = context.stage.batch_size
     return trainer

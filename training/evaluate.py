@@ -61,7 +61,7 @@ def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str,
         if suite.exclude_training_prompts and trained is None:
             trained = training_prompts(context)
         excluded = trained if suite.exclude_training_prompts and trained is not None else set()
-        found, count = suite_items(name, suite, data_seed(pipeline, name), excluded)
+        found, count = suite_items(name, suite, data_seed(pipeline, name), excluded, context.pin)
         items += [{**item, "suite": name} for item in found]
         replaced[name] = count
         if count:

@@ -6,7 +6,6 @@ feed several optimizer steps (`generation_batch_size`, `num_iterations`); both a
 
 from typing import Any
 
-from datasets import Dataset
 from trl.models.utils import unwrap_model_for_generation
 
 from training.context import StageContext
@@ -16,6 +15,7 @@ from training.models import eos_ids
 from training.reward_functions import RewardAdapter
 from training.rewards.scoring import Scorer
 from training.rollout import Sampling, generate
+from training.rows import shared_dataset
 from training.samples import RoundLog
 
 ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache, not the round
@@ -25,7 +25,7 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
     adapter = RewardAdapter(Scorer(context.stage.rewards, context.stage.max_error_rate))
     trainer = GrpoTrainer(
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=shared_dataset(rows, context),
         reward_funcs=adapter.functions,
         rollout_func=rollout,
         **common,

@@ -132,7 +132,9 @@ def cut_back(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # splitlines would cut a completion at U+2028
+        if not line:
+            continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError:

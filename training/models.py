@@ -42,14 +42,16 @@ def adapter_base(folder: Path) -> Path:
 
 
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer; the Jinja file `chat_template` replaces the folder's own. No template is a UserError."""
+    """Load the tokenizer; `chat_template` (a Jinja file or a shipped name) replaces its own. None at all: UserError."""
     from transformers import AutoTokenizer
+
+    from training.config.chat_templates import chat_template_path
 
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     if chat_template is not None:
-        path = Path(chat_template)
-        if not path.is_file():
-            raise UserError(f"chat_template: {chat_template} is not a file; give the path of a Jinja template")
+        path = chat_template_path(chat_template)
+        if path is None:
+            raise UserError(f"chat_template: {chat_template} is neither a file nor a shipped chat template")
         tokenizer.chat_template = path.read_text()
     if not tokenizer.chat_template:
         raise UserError(

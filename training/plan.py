@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from data.errors import UserError
 from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, Stage
+from training.config.chat_templates import chat_template_path
 from training.config.identity_block import identity_block
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
 from training.pins import Pins
@@ -189,9 +190,9 @@ def _reward(spec: RewardSpec, stage: str) -> dict[str, Any]:
 def _template(value: str | None, key: str) -> dict[str, str] | None:
     if value is None:
         return None
-    path = Path(value).expanduser()
-    if not path.is_file():
-        raise UserError(f"{key}: {value} is not a file; give the path of a Jinja template")
+    path = chat_template_path(value)
+    if path is None:
+        raise UserError(f"{key}: {value} is neither a file nor a shipped chat template")
     return {"sha256": _file_hash(path)}
 
 

@@ -1,20 +1,40 @@
 """Rows for a stage, from its data block to message lists, with every row accounted for."""
 
 import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from data.formats import to_preference, to_prompts, to_sft
 from data.limits import drop_long_prompts
-from data.sources import load_rows
+from data.sources import Rows, load_rows
 from training.context import StageContext
 from training.identity import canonical_json
 from training.plan import data_seed
+from training.world import barrier
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 FORMATS = {"sft": to_sft, "dpo": to_preference, "grpo": to_prompts, "sample": to_prompts}
+
+
+def source_rows(
+    stage: Any,
+    seed: int,
+    system: str | None,
+    stage_folder: Callable[[str], Path] | None = None,
+    pin: Callable[[str], str] | None = None,
+) -> tuple[Rows, list[dict[str, Any]]]:
+    """Return what a stage's source holds, and its rows in the shape its kind works on; a mistake names the stage."""
+    try:
+        loaded = load_rows(stage.data, seed, stage_folder, pin)
+        return loaded, FORMATS[stage.kind](loaded.rows, system=system)
+    except UserError as error:
+        raise UserError(f"stages.{stage.name}.data: {error}") from error
 
 
 def stage_rows(
@@ -22,8 +42,8 @@ def stage_rows(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the rows a stage works on and their account for the record: rows in, kept, dropped by reason, hash."""
     block = context.stage.data
-    loaded = load_rows(block, data_seed(context.pipeline, context.planned.name), context.folder_of, context.pin)
-    rows = FORMATS[context.stage.kind](loaded.rows, system=context.system)
+    seed = data_seed(context.pipeline, context.planned.name)
+    loaded, rows = source_rows(context.stage, seed, context.system, context.folder_of, context.pin)
     dropped: dict[str, int] = {}
     if block.limit is not None and len(rows) > block.limit:
         dropped["limit"] = len(rows) - block.limit
@@ -47,3 +67,22 @@ def stage_rows(
         "rows_sha256": digest,
     }
     return rows, account
+
+
+ROWS_CACHE = "rows_cache"
+
+
+def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Dataset":
+    """The rows as a data set that all ranks read from the same files in the stage's folder.
+
+    TRL's caches (tokenised rows, reference log-probabilities) lie beside a data set's files; rows in memory would give
+    each rank a temporary folder of its own, where it looks in vain for what rank 0 wrote.
+    """
+    from datasets import Dataset, load_from_disk
+
+    folder = context.folder / ROWS_CACHE
+    if context.world.is_main:
+        shutil.rmtree(folder, ignore_errors=True)
+        Dataset.from_list(rows).save_to_disk(str(folder))
+    barrier(context.world)
+    return load_from_disk(str(folder))

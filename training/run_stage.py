@@ -26,7 +26,7 @@ from training.run_folder import RunFolder, run_path
 from training.stage_record import stage_record
 from training.world import World, barrier, leave, read_world
 
-NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent")
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", "rows_cache")
 EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
 
 

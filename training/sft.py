@@ -5,11 +5,11 @@ The loss is on the completion alone (TRL's default for such rows), token-average
 
 from typing import Any
 
-from datasets import Dataset
 from trl import SFTTrainer
 
 from training.context import StageContext
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
+from training.rows import shared_dataset
 
 
 class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
@@ -18,6 +18,6 @@ class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    trainer = SftTrainer(train_dataset=Dataset.from_list(rows), **common)
+    trainer = SftTrainer(train_dataset=shared_dataset(rows, context), **common)
     trainer.optimizer_batch = context.stage.batch_size
     return trainer

@@ -21,7 +21,8 @@ def stage_runner(kind: str) -> Callable[[StageContext], StageResult]:
 
 
 def check_all(pipeline: Any) -> None:
-    """Build the real config objects and reward functions of every stage, so that nothing is refused hours later."""
+    """Build the real config objects and reward functions of every stage and read every data file, so that nothing is
+    refused hours later."""
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
@@ -37,3 +38,21 @@ def check_all(pipeline: Any) -> None:
             if stage.kind in ("sft", "dpo", "grpo"):
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
+    check_data_files(pipeline)
+
+
+def check_data_files(pipeline: Any) -> None:
+    """Read the local files of stages and suites: rows without the columns that their use needs are a UserError."""
+    from data.suites import suite_items
+    from training.plan import data_seed
+    from training.rewards.scoring import Scorer
+    from training.rows import source_rows
+
+    for stage in pipeline.stages:
+        if stage.kind != "evaluate" and stage.data.path is not None:
+            _, rows = source_rows(stage, data_seed(pipeline, stage.name), system=None)
+            if hasattr(stage, "rewards"):
+                Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})
+    for name, suite in pipeline.suites.items():
+        if suite.data.path is not None:
+            suite_items(name, suite, data_seed(pipeline, name), set())

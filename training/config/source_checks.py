@@ -60,6 +60,10 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
         at: KeyPath = ("suites", name, "data")
         if suite.data.stage is not None:
             yield at, "a suite cannot be made of a stage's rows; use generator, path or hub"
+        if suite.data.limit is not None:
+            yield (*at, "limit"), "does nothing in a suite; write the suite's items"
+        if suite.data.max_prompt_tokens is not None:
+            yield (*at, "max_prompt_tokens"), "does nothing in a suite, whose items are the same for every model"
         if suite.data.generator is None:
             continue
         if suite.data.generator.rows is not None:

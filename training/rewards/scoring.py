@@ -6,7 +6,7 @@ single None would count as 0. It is counted, and when too many completions are u
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,11 @@ class Scorer:
         self._count(errors)
         return Scores(per_reward, self._totals(per_reward, len(completions)), errors)
 
+    def check_columns(self, columns: Collection[str]) -> None:
+        """Raise UserError when a column that a reward needs is not among `columns`."""
+        for reward, _ in self._rewards:
+            _need_columns(reward, columns)
+
     def _totals(self, per_reward: dict[str, list[float | None]], rows: int) -> list[float | None]:
         totals: list[float | None] = []
         for row in range(rows):
@@ -113,7 +118,7 @@ def _parameters(spec: Any) -> dict[str, Any]:
     return parameters
 
 
-def _need_columns(reward: Reward, columns: dict[str, list[Any]]) -> None:
+def _need_columns(reward: Reward, columns: Collection[str]) -> None:
     missing = [name for name in reward.columns if name not in columns]
     found = ", ".join(sorted(columns)) or "none"
     if missing:
