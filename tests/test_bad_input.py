@@ -93,7 +93,7 @@ def test_data_without_a_column_that_a_reward_needs_is_refused_before_the_first_s
     config = with_rows(tmp_path, "grpo", [{"prompt": f"Count {n}", "label": "1"} for n in range(8)], rewards=["answer"])
     for arguments in (["--check"], ["--stage", "grpo"]):
         assert stage_main([str(config), *arguments]) == 2
-        one_message(capsys, "reward answer needs the column 'answer'; the data has label, prompt;")
+        one_message(capsys, "reward answer needs the column 'answer'; the data has", "columns: {answer: label}")
 
 
 def test_suite_without_answers_is_refused_before_the_first_stage(
@@ -138,15 +138,15 @@ def test_debug_shows_the_traceback_of_a_mistake(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows", "unit"), [("sft", 7, "7 rows"), ("dpo", 7, "7 rows"), ("grpo", 1, "1 prompts")]
+    ("kind", "rows", "count"), [("sft", 7, "7 rows"), ("dpo", 7, "7 rows"), ("grpo", 1, "1 prompts")]
 )
 def test_data_that_fills_no_step_is_refused(
-    kind: str, rows: int, unit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, rows: int, count: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """transformers would train nothing and report success."""
     config = write_pipeline(tmp_path, stage(kind, rows=rows, folder=tmp_path))
     assert run_stage(config, kind) == 2
-    one_message(capsys, f"stages.{kind}: {unit}")
+    one_message(capsys, f"stages.{kind}: {count}")
     assert read_record(planned(config, kind).folder) is None
 
 
