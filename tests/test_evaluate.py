@@ -58,3 +58,9 @@ def test_judge_is_lenient_for_answers_and_strict_for_format() -> None:
 def test_items_shared_among_ranks_come_back_in_order(size: int) -> None:
     items = list(range(7))
     assert interleave([mine(items, rank, size) for rank in range(size)]) == items
+
+
+def test_families_that_alternate_are_spread_over_the_ranks() -> None:
+    """Two families in turn on two ranks: without a shuffle each rank would get one family, and wait for the slower."""
+    first = mine([place % 2 for place in range(100)], 0, 2)
+    assert 35 <= 2 * sum(first) <= 65

@@ -1,5 +1,6 @@
 """Decoding of many prompts over all ranks, with progress: what `sample` and `evaluate` share."""
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +72,19 @@ def messages(prompt: str, system: str | None) -> list[dict[str, str]]:
 
 
 def mine(items: list[Any], rank: int, size: int) -> list[Any]:
-    """The share of this rank: every size-th item."""
-    return items[rank::size]
+    """The share of this rank: every size-th item of a fixed shuffle, since neighbours alternate between families."""
+    return [items[place] for place in _shuffled(len(items))[rank::size]]
 
 
 def interleave(shares: list[list[Any]]) -> list[Any]:
     """Undo `mine`: the items of all ranks in their first order."""
     merged: list[Any] = [None] * sum(len(share) for share in shares)
+    order = _shuffled(len(merged))
     for rank, share in enumerate(shares):
-        merged[rank :: len(shares)] = share
+        for place, item in zip(order[rank :: len(shares)], share, strict=True):
+            merged[place] = item
     return merged
+
+
+def _shuffled(count: int) -> list[int]:
+    return random.Random(0).sample(range(count), count)
