@@ -43,6 +43,13 @@ def committed(folder: Path) -> list[Path]:
     return [path for path in _by_step(folder) if (path / MANIFEST).is_file()]
 
 
+def discard_unfinished(folder: Path) -> None:
+    """Remove the checkpoints under `folder` that have no manifest."""
+    for path in _by_step(folder):
+        if not (path / MANIFEST).is_file():
+            shutil.rmtree(path)
+
+
 def _rotate(folder: Path, keep: int) -> None:
     for old in committed(folder)[:-keep]:
         (old / MANIFEST).unlink()
@@ -78,9 +85,7 @@ def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | No
     from data.errors import UserError
 
     if world.is_main:
-        for path in _by_step(folder):
-            if not (path / MANIFEST).is_file():
-                shutil.rmtree(path)
+        discard_unfinished(folder)
         for path in reversed(committed(folder)):
             names = damage(path)
             if not names:

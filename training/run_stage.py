@@ -5,7 +5,7 @@ again, so it needs nothing but the config, and exits with the codes of DESIGN (0
 """
 
 import argparse
-import errno
+import contextlib
 import os
 import shutil
 import signal
@@ -15,10 +15,12 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
+from training.checkpoint import discard_unfinished
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
 from training.engine import check_launcher_agrees, prepare_engine
 from training.environment import available_cores
+from training.full_disk import is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
 from training.record import read_record, write_record
@@ -173,21 +175,30 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     """Print one message (a traceback for our own faults, or with --debug), note it in the state file, give the code."""
     from training.rewards.scoring import RewardErrors
 
-    full_disk = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if isinstance(error, OSError) and full_disk:
-        where = error.filename or "a file"
-        print(f"error: no space left on the device while writing {where}; nothing finished is lost", file=sys.stderr)
-    elif isinstance(error, UserError | RewardErrors) and not debug:
-        print(f"error: {error}", file=sys.stderr)
-    else:
+    code, outcome = EXIT_FAILED, "failed"
+    if isinstance(error, UserError):
+        code, outcome = EXIT_USER, "user_error"
+    elif isinstance(error, RewardErrors):
+        code, outcome = EXIT_STOPPED, "stopped"
+    message = str(error)
+    full = code == EXIT_FAILED and is_full_disk(error, existing(Path() if context is None else context.folder))
+    if full:
+        message = f"no space left on the device ({type(error).__name__}: {error}); nothing finished is lost"
+        if context is not None and context.world.is_main:
+            discard_unfinished(context.folder / "checkpoints")  # gives the room that this message needs
+    if debug or (code == EXIT_FAILED and not full):
         traceback.print_exception(error)
-    code = (
-        EXIT_USER if isinstance(error, UserError) else EXIT_STOPPED if isinstance(error, RewardErrors) else EXIT_FAILED
-    )
-    if context is not None and not full_disk:
-        outcome = {EXIT_USER: "user_error", EXIT_STOPPED: "stopped", EXIT_FAILED: "failed"}[code]
-        context.state.finish(outcome, str(error))
+    else:
+        print(f"error: {message}", file=sys.stderr)
+    if context is not None:
+        with contextlib.suppress(OSError):  # the state file may be what there is no room for
+            context.state.finish(outcome, message)
     return code
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return folder if folder.exists() else existing(folder.parent)
 
 
 if __name__ == "__main__":
