@@ -6,7 +6,7 @@ steps (`generation_batch_size` twice `batch_size`) and is stopped between them, 
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.config import load_pipeline
 from training.plan import plan_run
 from training.preemption import Preemption
 from training.record import verify_record
+from training.rewards import REWARDS, Reward
 
 CHECKPOINTS = ("--set", "runtime.checkpoint_every=3")
 ROUND_OF_TWO_STEPS = {"num_generations": 4, "max_completion_length": 8, "generation_batch_size": 16}
@@ -40,8 +41,20 @@ def pipeline(folder: Path, case: str) -> Path:
     fields = {**CASES[case]}
     fields["trainer"] = {**fields.get("trainer", {}), "max_steps": 7}
     if fields["kind"] == "grpo":
-        fields["rewards"] = [{**LENGTH, "max_length": 12, "buffer": 12}]
+        fields |= {"rewards": [{**LENGTH, "max_length": 12, "buffer": 12}, "picky"], "max_error_rate": 0.9}
     return write_pipeline(folder, stage(fields.pop("kind"), case, folder=folder, **fields))
+
+
+def picky(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
+    """A reward that cannot score some completions: the count of those must survive too."""
+    return [1 / (len(text) % 3) for text in completions]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def picky_is_a_reward() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(REWARDS, "picky", Reward("picky", 1, picky))
+        yield
 
 
 def folder_of(config: Path, run_dir: Path, name: str) -> Path:
@@ -111,6 +124,9 @@ def test_resume_after_a_crash_goes_on_bit_identically(
 ) -> None:
     """The checkpoint is step 3's; the process dies at the end of step 5, whose work is lost and done again."""
     config, expected = uninterrupted(case)
+    if case.startswith("grpo"):
+        rates = [row["reward/error_rate"] for row in learned(expected) if "reward/error_rate" in row]
+        assert all(0.0 < rate < 0.9 for rate in rates)
     with monkeypatch.context() as patched:
         at_step_end(patched, 5, die)
         assert run_stage(config, case, "--run-dir", str(tmp_path), *CHECKPOINTS) == 1

@@ -30,7 +30,7 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
         rollout_func=rollout,
         **common,
     )
-    trainer.on_round = RoundLog(context, adapter)
+    trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     return trainer
 
 

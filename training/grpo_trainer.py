@@ -14,6 +14,7 @@ import torch
 from trl import GRPOTrainer
 
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
+from training.rewards.scoring import Scorer
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
 
 
@@ -22,6 +23,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
 
     on_round: Callable[["GrpoTrainer"], None]
     epoch_sampler: EpochRepeatSampler
+    scorer: Scorer
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
         plain = super()._get_train_sampler(dataset)
@@ -74,6 +76,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         path = checkpoint / f"rollout.rank{self.accelerator.process_index}.pt"
         state = torch.load(path, weights_only=True)
         self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
+        self.scorer.num_completions, self.scorer.num_errors = state["scored"]
 
 
 def only_media(kwargs: dict[str, Any]) -> list[Any]:
@@ -86,7 +89,11 @@ def rounds_begun(trainer: GRPOTrainer) -> int:
     return trainer._step // (trainer.args.steps_per_generation * trainer.num_iterations)
 
 
-def rollout_state(trainer: GRPOTrainer) -> dict[str, Any]:
-    """This rank's micro-step count and, in the middle of a round, the completions still to be trained on."""
+def rollout_state(trainer: GrpoTrainer) -> dict[str, Any]:
+    """This rank's micro-step count, what it scored and, inside a round, the completions still to be trained on."""
     mid_round = trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
-    return {"micro_step": trainer._step, "buffer": trainer._buffered_inputs if mid_round else None}
+    return {
+        "micro_step": trainer._step,
+        "buffer": trainer._buffered_inputs if mid_round else None,
+        "scored": (trainer.scorer.num_completions, trainer.scorer.num_errors),
+    }
