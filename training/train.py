@@ -67,10 +67,11 @@ def run(context: StageContext) -> StageResult:
         return StageResult(preempted=True)
     context.state.update(force=True, phase="save")
     save_artifact(trainer, stage, context.parent_model, tokenizer, context.folder / "model", context.world)
-    tracker.summary(final_metrics(callback.path) if context.world.is_main else {})
+    metrics = final_metrics(callback.path) if context.world.is_main else {}
+    tracker.summary(metrics)
     tracker.finish()
     return StageResult(
-        metrics=final_metrics(callback.path) if context.world.is_main else {},
+        metrics=metrics,
         data=account,
         rewards=reward_facts(stage),
         tokenizer_facts=tokenizer_facts(tokenizer),
