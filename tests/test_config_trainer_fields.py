@@ -83,8 +83,7 @@ def test_a_subclass_default_wins_over_the_base_class() -> None:
 
 
 def test_task_families_read_from_the_source_are_those_of_the_imported_package() -> None:
-    datasets = importlib.import_module("reasoning_gym.factory").DATASETS
-    importlib.import_module("reasoning_gym")
+    datasets = import_reasoning_gym().factory.DATASETS
     assert set(families()) == set(datasets) - {"composite"}
 
 
@@ -92,6 +91,5 @@ def test_task_families_read_from_the_source_are_those_of_the_imported_package() 
     "family", ["chain_sum", "letter_counting", "gcd", "basic_arithmetic", "palindrome_partitioning"]
 )
 def test_parameters_read_from_the_source_are_those_of_the_imported_family(family: str) -> None:
-    importlib.import_module("reasoning_gym")
-    config_class = importlib.import_module("reasoning_gym.factory").DATASETS[family][1]
+    config_class = import_reasoning_gym().factory.DATASETS[family][1]
     assert set(parameters(family)) == {field.name for field in dataclasses.fields(config_class)} - {"seed", "size"}
