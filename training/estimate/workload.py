@@ -1,0 +1,56 @@
+"""One stage as one rank sees it: what decides memory and time, free of config classes, torch and units of the model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["sft", "dpo", "grpo", "sample", "evaluate"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """LoRA or QLoRA (arXiv 2106.09685, 2305.14314): rank, the modules adapted, and whether frozen weights are nf4."""
+
+    r: int
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    quantized: bool = False
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Work of one stage on one rank; lengths in tokens, padding included, rows counted as the forward sees them.
+
+    `micro_batch` counts rows (sft), pairs (dpo: two rows each) or completions (grpo) of one rank's micro-batch;
+    `sequence_length` is the width of that batch. `trained_share` is the share of its positions with a label.
+    `generation_rows` are decoded together, each up to `prompt_length` + `completion_length`.
+    """
+
+    kind: Kind
+    ranks: int = 1
+    device: Literal["cpu", "gpu"] = "gpu"
+    zero_stage: int = 0
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+    micro_batch: int = 1
+    sequence_length: int = 0
+    prompt_length: int = 0
+    completion_length: int = 0
+    generation_rows: int = 0
+    compute_dtype: Dtype = "float32"
+    checkpointing: bool = False
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    lora: Adapters | None = None
+    reference: Literal["none", "copy", "precomputed", "adapter_off"] = "none"
+    head: Literal["tile", "full"] = "tile"
+    trained_share: float = 1.0
+
+    @property
+    def trains(self) -> bool:
+        """Whether the stage has gradients and an optimizer."""
+        return self.kind in ("sft", "dpo", "grpo")
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward pass: a preference pair is two."""
+        return 2 * self.micro_batch if self.kind == "dpo" else self.micro_batch
