@@ -6,12 +6,13 @@ stage keeps. Blocks are duck-typed: any object with the fields of the config's D
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from data.accounting import Account
 from data.errors import UserError
 from data.files import read_rows
 from data.generators import instances
@@ -23,13 +24,22 @@ SAMPLE_ROWS = "data.jsonl"
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as their source has them (our column names), the source's description for the record, and how many there
-    were.
+    """Rows as their source has them (our column names), the source's description for the record, how many there were,
+    and the account: `numbers[i]` is the number of `rows[i]` in the source, which `account` names rows by.
     """
 
     rows: list[dict[str, Any]]
     source: dict[str, Any]
     rows_in: int
+    account: Account
+    numbers: list[int]
+
+    def without(self, places: Mapping[int, str], reason: str) -> "Rows":
+        """Return the rows but those at `places` (index into `rows` -> detail), which the account notes as dropped."""
+        for place, detail in places.items():
+            self.account.drop(self.numbers[place], reason, detail)
+        kept = [place for place in range(len(self.rows)) if place not in places]
+        return replace(self, rows=[self.rows[place] for place in kept], numbers=[self.numbers[place] for place in kept])
 
 
 def load_rows(
@@ -62,7 +72,10 @@ def load_rows(
         source = {"stage": block.stage}
     if not rows:
         raise UserError(f"{_named(block)} has no rows; give data with at least one")
-    return Rows(rename_columns(rows, block.columns, _named(block)), source, len(rows))
+    account = Account(_named(block))
+    account.origin.begin(_named(block))
+    numbers = [account.origin.add() for _ in rows]
+    return Rows(rename_columns(rows, block.columns, _named(block)), source, len(rows), account, numbers)
 
 
 def data_identity(
