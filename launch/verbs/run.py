@@ -1,0 +1,24 @@
+"""`posttrain run`."""
+
+import argparse
+
+from launch.verbs.arguments import add_config, add_debug
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the verb."""
+    parser = commands.add_parser("run", help="run a pipeline; finished stages are skipped, interrupted ones resumed")
+    add_config(parser)
+    parser.add_argument("--past-gates", action="store_true", help="go on when a gate is not met")
+    add_debug(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the pipeline; returns the runner's exit code."""
+    from launch.run import RunRequest, run
+
+    request = RunRequest(
+        arguments.config, arguments.overrides, arguments.run_dir, arguments.past_gates, arguments.debug
+    )
+    return run(request)

@@ -1,0 +1,22 @@
+"""`posttrain status`."""
+
+import argparse
+
+from launch.verbs.arguments import add_debug, add_run
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Declare the verb."""
+    parser = commands.add_parser("status", help="show the folders of a run, which are in use, and their results")
+    add_run(parser)
+    add_debug(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print the state of a run."""
+    from launch.find_run import find_run
+    from launch.status import status_text
+
+    print(status_text(find_run(arguments.run)))
+    return 0
