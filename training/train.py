@@ -57,6 +57,7 @@ def run(context: StageContext) -> StageResult:
         commit(path, context.world, runtime.keep_checkpoints, facts)
 
     trainer.commit_checkpoint = commit_checkpoint
+    context.state.update(force=True, phase="train")
     account |= trainer_account(trainer, stage, account)
     announce(context, trainer, account, checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
