@@ -19,19 +19,27 @@ def gate_of(plan: RunPlan, evaluation: PlannedStage) -> Gate | None:
     return gate if gate is not None and gate.suite in evaluation.identity["suites"] else None
 
 
-def opponent(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> PlannedStage:
-    """Return the finished evaluation to compare with: of the model's parent or the base, measured in the same way."""
+def opponent_of(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> PlannedStage:
+    """Return the evaluation to compare with: of the model's parent or the base, measured in the same way."""
     model = plan[evaluation.parents[0]]
     other = BASE if gate.over == "base" else model.parents[0]
     for stage in plan.stages:
         if stage.kind == "evaluate" and stage.parents[0] == other and _measured_alike(stage, evaluation, gate.suite):
-            if read_record(stage.folder) is not None:
-                return stage
-            raise UserError(f"stages.{model.name}.gate: {stage.name}, which it is compared with, has not finished")
+            return stage
     raise UserError(
         f"stages.{model.name}.gate: no evaluation of {other} measures {gate.suite} as {evaluation.name} does; "
         "use the top-level `evaluate:` block, which measures every model alike"
     )
+
+
+def opponent(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> PlannedStage:
+    """Return the evaluation to compare with; it must have finished."""
+    other = opponent_of(plan, evaluation, gate)
+    if read_record(other.folder) is None:
+        raise UserError(
+            f"stages.{evaluation.parents[0]}.gate: {other.name}, which it is compared with, has not finished"
+        )
+    return other
 
 
 def _measured_alike(one: PlannedStage, other: PlannedStage, suite: str) -> bool:
