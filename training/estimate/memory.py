@@ -1,18 +1,34 @@
-"""Peak memory of one rank, phase by phase and part by part, from the model's shape and the stage's workload."""
+"""Peak memory of one rank, phase by phase and part by part, from the model's shape and the stage's workload.
+
+Every number follows from `states`, `activations`, `cache` and `adapters`; what is measured stands in `constants`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from training.estimate.parameters import count
+from training.estimate import constants
+from training.estimate.activations import activation_bytes, logit_bytes
+from training.estimate.adapters import adapter_parameters
+from training.estimate.cache import cache_bytes, drawing_bytes
+from training.estimate.parameters import Parameters, count
 from training.estimate.shape import Shape
+from training.estimate.states import MASTER, States, bucket_bytes, zero_states
 from training.estimate.workload import BYTES, Workload
 
-PARTS = ("framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "buffers")
+PARTS = (
+    "framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "buffers",
+    "autocast", "slack",
+)  # fmt: skip
+"""What a phase is made of. `autocast` are weights cast for a forward pass, `slack` what allocators cannot reuse."""
+NF4_BYTES = 0.516
+"""Bytes of a weight in 4-bit NormalFloat with double quantisation (arXiv 2305.14314, section 3): 4.127 bits."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a stage (load, generate, forward_backward, optimizer, save): bytes by part, on device and host."""
+    """One phase of a stage (load, generate, forward_backward, optimizer, save): bytes by part on the device that
+    computes, and bytes in the host's memory where states are offloaded to it.
+    """
 
     name: str
     parts: Mapping[str, float]
@@ -42,11 +58,144 @@ class Memory:
 
     @property
     def host_peak(self) -> float:
-        """Bytes that offloading puts into the host's memory, of this rank alone."""
+        """Bytes that offloading and saving put into the host's memory, of this rank alone."""
         return max(phase.host for phase in self.phases)
 
 
 def memory(shape: Shape, workload: Workload) -> Memory:
-    """Estimate `workload` on a model of `shape`; parts that are 0 are left out."""
-    weights = count(shape).total * BYTES["float32"]
-    return Memory((Phase("load", {"weights": float(weights)}),))
+    """Estimate `workload` on a model of `shape`; parts of 0 bytes are left out."""
+    parameters = count(shape)
+    if not workload.trains:
+        weights = float(parameters.total * BYTES[workload.compute_dtype])
+        common = {"framework": _framework(workload), "weights": weights}
+        return Memory((_phase("load", common), _phase("generate", common, _generation(shape, workload))))
+    states = trained_states(shape, workload)
+    kept = {
+        "framework": _framework(workload),
+        "weights": states.weights,
+        "optimizer": 0.0 if workload.offload_optimizer else states.optimizer,
+        "reference": _reference(parameters, workload),
+        "buffers": _buffers(parameters, workload),
+    }
+    host = states.optimizer if workload.offload_optimizer else 0.0
+    if workload.offload_parameters:
+        host, kept["weights"] = host + states.weights, 0.0
+    loading = {"framework": kept["framework"], "weights": float(parameters.total * MASTER)}
+    phases = [_phase("load", loading if workload.device == "cpu" else {**loading, "weights": states.weights})]
+    if workload.kind == "grpo":
+        phases.append(_phase("generate", kept, _generation(shape, workload), host))
+    phases.append(_phase("forward_backward", kept, _training(shape, workload, states), host))
+    phases.append(_phase("optimizer", kept, _stepping(parameters, workload, states), host))
+    phases.append(_saving(parameters, workload, kept, host))
+    return Memory(tuple(phases))
+
+
+def _phase(name: str, *parts_and_host: Mapping[str, float] | float) -> Phase:
+    """Merge mappings of parts, with slack on what is allocated anew; a number at the end is the host's bytes."""
+    host = sum(value for value in parts_and_host if isinstance(value, float))
+    parts: dict[str, float] = {}
+    for mapping in parts_and_host:
+        if isinstance(mapping, Mapping):
+            parts |= mapping
+    return Phase(name, {part: parts[part] for part in PARTS if parts.get(part)}, host)
+
+
+def trained_states(shape: Shape, workload: Workload) -> States:
+    """Weights, gradients and optimizer of a training rank on the way our trainers take.
+
+    Without DeepSpeed the weights are float32 masters (autocast casts copies): 4 + 4 + 8 bytes. DeepSpeed keeps masters
+    of its own beside weights in the compute dtype. Under LoRA the model's weights are frozen, nf4 under QLoRA.
+    """
+    parameters, lora = count(shape), workload.lora
+    dtype = MASTER if workload.zero_stage == 0 else BYTES[workload.compute_dtype]
+    optimizer = 8 if workload.zero_stage == 0 else MASTER + 8
+    trained = parameters.total if lora is None else adapter_parameters(shape, lora)
+    states = zero_states(trained, workload.ranks, workload.zero_stage, dtype, dtype, optimizer)
+    if lora is None:
+        return states
+    frozen = parameters.total * float(dtype)
+    if lora.quantized:
+        plain = parameters.embedding + parameters.lm_head
+        frozen = plain * 4.0 + (parameters.total - plain) * NF4_BYTES
+    split = workload.ranks if workload.zero_stage == 3 else 1
+    return States(states.weights + frozen / split, states.gradients, states.optimizer)
+
+
+def _framework(workload: Workload) -> float:
+    if workload.device == "gpu":
+        return float(constants.FRAMEWORK_GPU)
+    if not workload.trains:
+        return float(constants.FRAMEWORK_CPU_DECODE)
+    deepspeed = constants.FRAMEWORK_CPU_DEEPSPEED if workload.zero_stage else 0
+    return float(constants.FRAMEWORK_CPU_TRAIN + deepspeed)
+
+
+def _reference(parameters: Parameters, workload: Workload) -> float:
+    """A second copy of the parent: float32 without DeepSpeed, else in the compute dtype, split under ZeRO-3."""
+    if workload.reference != "copy":
+        return 0.0
+    if workload.zero_stage == 0:
+        return float(parameters.total * MASTER)
+    return parameters.total * BYTES[workload.compute_dtype] / (workload.ranks if workload.zero_stage == 3 else 1)
+
+
+def _buffers(parameters: Parameters, workload: Workload) -> float:
+    dtype = BYTES[workload.compute_dtype]
+    return bucket_bytes(parameters.total, workload.zero_stage, dtype, parameters.layer, workload.device == "cpu")
+
+
+def _slack(workload: Workload, fresh: float) -> float:
+    return fresh * (constants.HEAP_SLACK_CPU if workload.device == "cpu" else constants.SLACK_GPU)
+
+
+def _cast_weights(shape: Shape, workload: Workload) -> float:
+    """Autocast casts every float32 weight once a forward pass and holds the copies until its backward pass ends."""
+    if workload.zero_stage > 0 or workload.compute_dtype == "float32":
+        return 0.0
+    parameters = count(shape)
+    return float((parameters.total - (0 if shape.tied else parameters.embedding)) * BYTES[workload.compute_dtype])
+
+
+def _training(shape: Shape, workload: Workload, states: States) -> dict[str, float]:
+    """Gradients, activations and logits at the start of a backward pass.
+
+    With one micro-batch a step on one rank the gradients grow as the activations go, so the larger of both counts.
+    """
+    activations, logits = activation_bytes(shape, workload), logit_bytes(shape, workload)
+    gradients = states.gradients
+    if workload.accumulation == 1 and workload.ranks == 1:
+        gradients = max(0.0, gradients - activations - logits)
+    return {
+        "gradients": gradients,
+        "activations": activations,
+        "logits": logits,
+        "autocast": _cast_weights(shape, workload),
+        "slack": _slack(workload, activations + logits),
+    }
+
+
+def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
+    """Cache and logits of decoding; under ZeRO-3 the whole weights are gathered for it (TRL's default)."""
+    cached, drawn = cache_bytes(shape, workload), drawing_bytes(shape, workload)
+    gathered = 0.0
+    if workload.trains and workload.zero_stage == 3:
+        gathered = count(shape).total * BYTES[workload.compute_dtype] * (1 - 1 / workload.ranks)
+    parts = {"kv_cache": cached, "logits": drawn, "slack": _slack(workload, cached + drawn)}
+    parts["autocast"] = gathered + (_cast_weights(shape, workload) if workload.trains else 0.0)
+    return parts
+
+
+def _stepping(parameters: Parameters, workload: Workload, states: States) -> dict[str, float]:
+    """Gradients at the optimizer's step; DeepSpeed flattens this rank's share of them into float32."""
+    if workload.zero_stage == 0:
+        return {"gradients": states.gradients}
+    flat = parameters.total * float(MASTER) / workload.ranks if workload.lora is None else 0.0
+    return {"gradients": states.gradients + flat}
+
+
+def _saving(parameters: Parameters, workload: Workload, kept: Mapping[str, float], host: float) -> Phase:
+    """Every rank gathers the float32 masters on the CPU; without DeepSpeed on a CPU they are the weights themselves."""
+    gathered = float(parameters.total * MASTER) if workload.lora is None else 0.0
+    if workload.device == "gpu":
+        return _phase("save", kept, host + gathered)
+    return _phase("save", kept, {"gradients": gathered} if workload.zero_stage else {}, host)

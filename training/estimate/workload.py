@@ -22,8 +22,9 @@ class Workload:
     """Work of one stage on one rank; lengths in tokens, padding included, rows counted as the forward sees them.
 
     `micro_batch` counts rows (sft), pairs (dpo: two rows each) or completions (grpo) of one rank's micro-batch;
-    `sequence_length` is the width of that batch. `trained_share` is the share of its positions with a label.
-    `generation_rows` are decoded together, each up to `prompt_length` + `completion_length`.
+    `accumulation` such micro-batches make an optimizer step. `sequence_length` is the width of a batch, `trained_share`
+    the share of its positions with a label. `generation_rows` are decoded together, each up to `prompt_length` +
+    `completion_length` tokens long.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Workload:
     offload_optimizer: bool = False
     offload_parameters: bool = False
     micro_batch: int = 1
+    accumulation: int = 1
     sequence_length: int = 0
     prompt_length: int = 0
     completion_length: int = 0
