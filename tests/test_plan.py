@@ -265,10 +265,11 @@ def test_plan_text_says_steps_in_words(tmp_path: Path) -> None:
     pipeline = load_pipeline(config, ["runtime.processes=2", "runtime.micro_batch_size=2"])
     text = plan_text(pipeline, plan(tmp_path))
     assert "one SFT step = 8 rows = 2 ranks x 2 rows x 2 accumulation steps; 3 steps = 0.4 epochs of 64 rows" in text
-    assert "one GRPO step = 8 completions = 2 prompts x 4 completions = 2 ranks x 2 completions x 2" in text
+    assert "one GRPO step = 2 prompts x 4 completions = 8 completions on 2 ranks (2 completions x 2 acc" in text
+    assert "1 optimizer update a round of 8 completions; 2 updates = 0.1 epochs of 32 prompts" in text
     assert (
-        "one DPO step = 8 pairs = 2 ranks x 2 pairs x 2 accumulation steps; 2 steps over the pairs of stage pairs"
-        in text
+        "one DPO step = 8 pairs = 2 ranks x 2 pairs x 2 accumulation steps; "
+        "2 steps = at least 1.0 epochs of the pairs of stage pairs" in text
     )
     assert "pairs: 16 prompts x 4 draws, keeps pairs" in text
     assert "evaluate base, sft, dpo, grpo: in_domain 8 items, greedy, up to 16 tokens" in text

@@ -1,0 +1,159 @@
+"""From a stage of a pipeline to what the estimators need: the workload of one rank, its lengths and its amount."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from data.errors import UserError
+from training.config import (
+    DpoStage,
+    EvaluateStage,
+    GrpoStage,
+    Lora,
+    Pipeline,
+    Runtime,
+    SampleStage,
+    SftStage,
+    Stage,
+)
+from training.estimate.batch_algebra import BatchAlgebra, algebra, num_rows, setting
+from training.estimate.workload import Adapters, Dtype, Workload
+
+ASSUMED_PROMPT = 256
+"""Tokens of a prompt where no limit (data.max_prompt_tokens) says and no ledger measured it."""
+ROLLOUT_ROWS = 64
+"""Completions that a rank decodes together in GRPO (training.grpo)."""
+Reference = Literal["none", "copy", "precomputed", "adapter_off"]
+
+
+class CannotEstimate(Exception):
+    """Nothing in the config, on this machine or in a ledger tells; the message says what is missing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All work of one rank in one stage.
+
+    `updates` optimizer steps (None: unknown), each with a `share` of rollout rounds; `decoded` completions are drawn in
+    a round (training) or in the whole stage (sample and evaluate; None: unknown). `old_logprobs` forwards are made over
+    every completion of an update. `prompt_limited` says that the prompt's length is a limit and no assumption.
+    """
+
+    workload: Workload
+    algebra: BatchAlgebra | None
+    updates: float | None
+    rounds_per_update: float
+    decoded: float | None
+    draws: int
+    old_logprobs: float
+    prompt_limited: bool
+
+
+def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
+    """Return the work that a stage is for one of `runtime.processes` ranks."""
+    if isinstance(stage, SftStage | DpoStage | GrpoStage):
+        return _training(pipeline, stage, runtime, device)
+    if isinstance(stage, SampleStage):
+        rows, _ = num_rows(pipeline, stage.data)
+        drawn, draws, limit = None if rows is None else rows * stage.draws, stage.draws, stage.data.max_prompt_tokens
+    else:
+        assert isinstance(stage, EvaluateStage)
+        items = sum(pipeline.suites[name].items for name in stage.suites)
+        drawn, draws, limit = items * (1 + stage.draws), 1, None
+    prompt = limit or ASSUMED_PROMPT
+    workload = Workload(
+        kind=stage.kind,
+        ranks=runtime.processes,
+        device=device,
+        prompt_length=prompt,
+        completion_length=stage.max_completion_length,
+        sequence_length=prompt + stage.max_completion_length,
+        generation_rows=stage.batch_size,
+        compute_dtype=stage.dtype,
+    )
+    decoded = None if drawn is None else drawn / runtime.processes
+    return Job(workload, None, None, 0.0, decoded, draws, 0.0, limit is not None)
+
+
+def _training(
+    pipeline: Pipeline, stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, device: Literal["cpu", "gpu"]
+) -> Job:
+    sizes = algebra(pipeline, stage, runtime)
+    offload_optimizer, offload_parameters = _offloads(runtime)
+    workload = Workload(
+        kind=stage.kind,
+        ranks=runtime.processes,
+        device=device,
+        zero_stage=runtime.zero_stage,
+        offload_optimizer=offload_optimizer,
+        offload_parameters=offload_parameters,
+        micro_batch=runtime.micro_batch_size,
+        accumulation=sizes.accumulation,
+        compute_dtype=compute_dtype(stage.trainer),
+        checkpointing=bool(setting(stage, "gradient_checkpointing")),
+        attention=stage.attention or "sdpa",
+        lora=None if stage.lora is None else _adapters(stage.lora),
+        reference=_reference(stage),
+    )
+    prompt = stage.data.max_prompt_tokens or ASSUMED_PROMPT
+    if not isinstance(stage, GrpoStage):
+        length = setting(stage, "max_length")
+        if type(length) is not int:
+            raise CannotEstimate(f"stages.{stage.name}.trainer.max_length is null, so nothing bounds a row")
+        workload = replace(workload, sequence_length=length)
+        return Job(workload, sizes, sizes.updates, 0.0, None, 1, 0.0, stage.data.max_prompt_tokens is not None)
+    completion = int(setting(stage, "max_completion_length"))
+    workload = replace(
+        workload,
+        sequence_length=prompt + completion,
+        prompt_length=prompt,
+        completion_length=completion,
+        generation_rows=min(ROLLOUT_ROWS, sizes.round_size // runtime.processes),
+        trained_share=completion / (prompt + completion),
+    )
+    old_logprobs = 1 / int(setting(stage, "num_iterations")) if sizes.updates_per_round > 1 else 0.0
+    return Job(
+        workload,
+        sizes,
+        sizes.updates,
+        1 / sizes.updates_per_round,
+        sizes.round_size / runtime.processes,
+        sizes.group,
+        old_logprobs,
+        stage.data.max_prompt_tokens is not None,
+    )
+
+
+def compute_dtype(trainer: Mapping[str, Any]) -> Dtype:
+    """The dtype of the matrix products; TRL's `bf16` is true unless `bf16` or `fp16` says otherwise."""
+    if trainer.get("fp16"):
+        return "float16"
+    return "bfloat16" if trainer.get("bf16") in (None, True) else "float32"
+
+
+def _adapters(lora: Lora) -> Adapters:
+    targets: Any = lora.target_modules if lora.target_modules == "all-linear" else tuple(lora.target_modules)
+    return Adapters(lora.r, targets, lora.quantize is not None)
+
+
+def _reference(stage: SftStage | DpoStage | GrpoStage) -> Reference:
+    if stage.kind == "sft" or (stage.kind == "grpo" and float(setting(stage, "beta")) == 0.0):
+        return "none"
+    if stage.kind == "dpo" and setting(stage, "precompute_ref_log_probs"):
+        return "precomputed"
+    return "copy" if stage.lora is None else "adapter_off"
+
+
+def _offloads(runtime: Runtime) -> tuple[bool, bool]:
+    """Whether runtime.deepspeed_config keeps the optimizer, and the parameters, in the host's memory."""
+    if runtime.deepspeed_config is None:
+        return False, False
+    try:
+        settings = json.loads(Path(runtime.deepspeed_config).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"runtime.deepspeed_config: {runtime.deepspeed_config} cannot be read: {error}") from error
+    zero = settings.get("zero_optimization", {})
+    devices = [(zero.get(key) or {}).get("device", "none") for key in ("offload_optimizer", "offload_param")]
+    return devices[0] != "none", devices[1] != "none"
