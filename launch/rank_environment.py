@@ -1,11 +1,11 @@
 """What a stage process is started with: its command line and the environment that srun and torchrun would give too."""
 
 import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from launch.rendezvous import Rendezvous, local_rendezvous
 from training.config import Runtime
 from training.environment import available_cores, has_accelerator
 
@@ -30,32 +30,40 @@ def stage_command(
     return [*command, "--debug"] if debug else command
 
 
-def rank_environments(runtime: Runtime, offline: bool, outer: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
-    """Return the environment of each rank; a single rank without DeepSpeed gets no process group."""
+def rank_environments(
+    runtime: Runtime,
+    offline: bool,
+    outer: Mapping[str, str] = os.environ,
+    node: int = 0,
+    rendezvous: Rendezvous | None = None,
+) -> list[dict[str, str]]:
+    """Return the environment of each rank of one node; a single rank without DeepSpeed gets no process group.
+
+    Without a `rendezvous` the ranks meet on this host.
+    """
+    local_size = runtime.processes // runtime.nodes
     common = {key: value for key, value in outer.items() if key not in _LAUNCHER_NAMES}
     common.update(_TELEMETRY_OFF)
     if offline:
         common.update(_OFFLINE)
     if not has_accelerator():
         common.setdefault("DS_ACCELERATOR", "cpu")
-    common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // runtime.processes))
+    common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // local_size))
     common["TOKENIZERS_PARALLELISM"] = "false"
     common["PYTHONUNBUFFERED"] = "1"
     common["PYTHONSAFEPATH"] = "1"  # a folder named data/ where the user works must not hide our package
     common["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), outer.get("PYTHONPATH")]))
     if runtime.processes == 1 and runtime.zero_stage == 0:
         return [common]
+    meeting = rendezvous or local_rendezvous(runtime)
     world = {
         "WORLD_SIZE": str(runtime.processes),
-        "LOCAL_WORLD_SIZE": str(runtime.processes),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "LOCAL_WORLD_SIZE": str(local_size),
+        "GROUP_RANK": str(node),
+        "MASTER_ADDR": meeting.address,
+        "MASTER_PORT": str(meeting.port),
     }
-    return [{**common, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(runtime.processes)]
-
-
-def free_port() -> int:
-    """Return a TCP port of this host that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return [
+        {**common, **world, "RANK": str(node * local_size + place), "LOCAL_RANK": str(place)}
+        for place in range(local_size)
+    ]

@@ -1,9 +1,9 @@
-"""Starts the ranks of a stage as children and answers for them: environment, logs, signals, exit code, no orphans.
+"""Starts ranks as children and answers for them: environment, logs, signals, exit codes, no orphans.
 
 Every rank writes its output straight into its log file, so a killed runner breaks no rank's pipe; rank 0's log is
 copied to our stdout as it grows. TERM and USR1 are forwarded to the ranks, which checkpoint and leave with 75; INT
-reaches them as TERM, so that Ctrl-C loses nothing either, and a second one kills. When one rank fails the others are
-ended, because they would wait for it in a collective for ever.
+reaches them as TERM, so that Ctrl-C loses nothing either. A second signal is forwarded too and ends them at once. When
+one rank fails the others are ended, because they would wait for it in a collective for ever.
 """
 
 import ctypes
@@ -13,24 +13,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
-from launch.follow import LogFollower, tail
+from launch.follow import LogFollower
+from launch.ranks_end import PREEMPTED, Failure, Halt, RanksEnd
 from launch.signals import SignalInbox
 
 POLL_S = 0.1
-SETTLE_S = 3.0
-"""After a rank has failed the others may be about to say the same; they get this long before they are told to end."""
-GRACE_S = 15.0
-"""From being told to end (another rank failed) to being killed."""
-STOP_GRACE_S = 300.0
-"""From a forwarded TERM or INT to being killed: a rank finishes its step and writes a checkpoint."""
-TAIL_LINES = 30
-PREEMPTED = 75
-INTERRUPTED = 130
 _PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long ranks are waited for, in seconds.
+
+    `settle_s`: after a rank has failed the others may be about to say the same; then they are told to end. `grace_s`:
+    from being told to end, or a second signal, to being killed. `stop_grace_s`: from a first TERM, USR1 or INT to being
+    killed: a rank finishes its step and writes a checkpoint.
+    """
+
+    settle_s: float = 3.0
+    grace_s: float = 15.0
+    stop_grace_s: float = 300.0
 
 
 @dataclass
@@ -68,13 +73,8 @@ class Rank:
         os.killpg(self.process.pid, signal.SIGKILL)
 
 
-@dataclass(frozen=True)
-class RanksEnd:
-    """How the ranks ended: the exit code of the whole, the rank that failed first, the signals we were sent."""
-
-    code: int
-    failed: Rank | None
-    signals: list[signal.Signals]
+Watch = Callable[[Sequence[Rank]], Halt | None]
+"""Looks at the ranks every tenth of a second and may find a reason to end them."""
 
 
 def run_ranks(
@@ -82,130 +82,133 @@ def run_ranks(
     environments: Sequence[Mapping[str, str]],
     log_path: Callable[[int], Path],
     inherit: Sequence[int] = (),
-    *,
-    settle_s: float = SETTLE_S,
-    grace_s: float = GRACE_S,
-    stop_grace_s: float = STOP_GRACE_S,
+    watches: Sequence[Watch] = (),
+    end_time: float | None = None,
+    patience: Patience = Patience(),
 ) -> RanksEnd:
     """Run `command` once per environment and wait until every rank has ended; no child outlives this call.
 
-    `inherit` are file descriptors every rank keeps open (the run lock). Must be called on the main thread.
+    A rank's number is its environment's RANK, else its place. `inherit` are file descriptors every rank keeps open (the
+    run lock). At `end_time` (seconds since 1970) the ranks are stopped as by a TERM. Main thread only.
     """
+    numbers = [int(environment.get("RANK", place)) for place, environment in enumerate(environments)]
     ranks: list[Rank] = []
     with SignalInbox() as inbox:
         try:
-            follower = LogFollower(log_path(0))
-            for number, environment in enumerate(environments):
+            follower = LogFollower(log_path(numbers[0]))
+            for number, environment in zip(numbers, environments, strict=True):
                 ranks.append(_start(number, command, environment, log_path(number), inherit))
             with follower:
-                failed = _supervise(ranks, inbox, follower, settle_s, grace_s, stop_grace_s)
+                supervisor = _Supervisor(ranks, inbox, watches, patience, end_time or float("inf"))
+                while supervisor.tend():
+                    time.sleep(POLL_S)
+                    if numbers[0] == 0:
+                        follower.copy(sys.stdout)
+                if numbers[0] == 0:
+                    follower.copy(sys.stdout)
         finally:
             for rank in ranks:
                 rank.kill()
-        return RanksEnd(_whole_code([rank.code or 0 for rank in ranks], failed, inbox.received), failed, inbox.received)
+        codes = {rank.number: rank.code or 0 for rank in ranks}
+        return RanksEnd(codes, supervisor.failed, inbox.received, supervisor.halt)
 
 
 def _start(
     number: int, command: Sequence[str], environment: Mapping[str, str], log_path: Path, inherit: Sequence[int]
 ) -> Rank:
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    libc = ctypes.CDLL(None)
-
-    def die_with_runner() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
     with log_path.open("ab") as log:
-        process = _popen(command, environment, log, inherit, die_with_runner)
+        process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=ended_with_us(signal.SIGTERM),
+            pass_fds=tuple(inherit),
+        )
     return Rank(number, process, log_path)
 
 
-def _popen(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    log: BinaryIO,
-    inherit: Sequence[int],
-    in_child: Callable[[], None],
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=in_child,
-        pass_fds=tuple(inherit),
-    )
+def ended_with_us(number: signal.Signals) -> Callable[[], None]:
+    """Return what a child calls before it becomes another program, to be sent `number` when this process dies."""
+    libc = ctypes.CDLL(None)
+
+    def ask_the_kernel() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, number)
+
+    return ask_the_kernel
 
 
-def _supervise(
-    ranks: list[Rank],
-    inbox: SignalInbox,
-    follower: LogFollower,
-    settle_s: float,
-    grace_s: float,
-    stop_grace_s: float,
-) -> Rank | None:
-    """Wait for every rank; returns the one that failed first, if any."""
-    failed: Rank | None = None
-    end_at = kill_at = float("inf")
-    while any(rank.code is None for rank in ranks):
-        time.sleep(POLL_S)
+@dataclass
+class _Supervisor:
+    """Decides, ten times a second, what the ranks are told."""
+
+    ranks: list[Rank]
+    inbox: SignalInbox
+    watches: Sequence[Watch]
+    patience: Patience
+    end_time: float
+    failed: Failure | None = None
+    halt: Halt | None = None
+    tell_at: float = field(default=float("inf"), init=False)
+    kill_at: float = field(default=float("inf"), init=False)
+
+    def tend(self) -> bool:
+        """Do what is due; returns whether a rank is left."""
+        self._hear()
+        self._count_ends()
+        if self.halt is None and self.kill_at == float("inf"):
+            self._look()
         now = time.monotonic()
-        for number in inbox.take():
-            for rank in ranks:
-                rank.signal(signal.SIGTERM if number == signal.SIGINT else number)
-            if number != signal.SIGUSR1:
-                again = sum(seen != signal.SIGUSR1 for seen in inbox.received) > 1
-                kill_at = now if again else min(kill_at, now + stop_grace_s)
-            if number == signal.SIGINT and now < kill_at:
-                print("stopping: the step is finished and a checkpoint written; Ctrl-C again kills", flush=True)
-        for rank in ranks:
-            if rank.poll() and rank.code and failed is None:
-                failed = rank
-                end_at = now + (stop_grace_s if rank.code == PREEMPTED else settle_s)
-        if now >= end_at:
-            end_at, kill_at = float("inf"), min(kill_at, now + grace_s)
-            for rank in ranks:
-                rank.signal(signal.SIGTERM)
-        if now >= kill_at:
-            for rank in ranks:
+        if now >= self.tell_at:
+            self.tell_at = float("inf")
+            self._tell(signal.SIGTERM)
+        if now >= self.kill_at:
+            for rank in self.ranks:
                 rank.kill()
-        follower.copy(sys.stdout)
-    follower.copy(sys.stdout)
-    return failed
+        return any(rank.code is None for rank in self.ranks)
 
+    def _hear(self) -> None:
+        """Forward the signals that came; the second starts the last grace."""
+        if time.time() >= self.end_time:
+            self.end_time = float("inf")
+            print("stopping: the run's time is over", flush=True)
+            self.inbox.note(signal.SIGTERM)
+        for number in self.inbox.take():
+            self._tell(signal.SIGTERM if number == signal.SIGINT else number)
+            if len(self.inbox.received) > 1:
+                self._kill_within(0 if number == signal.SIGINT else self.patience.grace_s)
+            elif number != signal.SIGUSR1:  # who sends USR1 gives as long as the step takes
+                self._kill_within(self.patience.stop_grace_s)
+            if self.inbox.received == [signal.SIGINT]:
+                print("stopping: the step is finished and a checkpoint written; Ctrl-C again kills", flush=True)
 
-def _whole_code(codes: list[int], failed: Rank | None, received: list[signal.Signals]) -> int:
-    """One exit code for all ranks: what the user can fix (2) before what a detector found (4) before failure (1)."""
-    if signal.SIGINT in received:
-        return INTERRUPTED
-    if not any(codes):
-        return PREEMPTED if received else 0
-    for code in (2, 4):
-        if code in codes:
-            return code
-    return PREEMPTED if failed is not None and failed.code == PREEMPTED else 1
+    def _count_ends(self) -> None:
+        for rank in self.ranks:
+            if rank.poll() and rank.code and self.failed is None:
+                self.failed = Failure(rank.number, rank.code, rank.log_path, time.time())
+                self._end_the_others(rank.code)
 
+    def _end_the_others(self, code: int) -> None:
+        """They are told after a moment, unless a signal of ours has told them before."""
+        preempted = code == PREEMPTED
+        if not (preempted and self.inbox.received):
+            self.tell_at = time.monotonic() + self.patience.settle_s
+        self._kill_within(self.patience.stop_grace_s if preempted else self.patience.settle_s + self.patience.grace_s)
 
-def failure_text(end: RanksEnd, stage: str) -> str | None:
-    """Return what to print about a failure: which rank, how, and the end of its log unless it was shown already.
+    def _look(self) -> None:
+        for watch in self.watches:
+            self.halt = self.halt or watch(self.ranks)
+        if self.halt is not None:
+            if self.halt.grace_s:
+                self._tell(signal.SIGTERM)
+            self._kill_within(self.halt.grace_s)
 
-    None where nothing needs saying: success, a stop that was asked for, or a message rank 0 printed itself.
-    """
-    failed = end.failed
-    if failed is None or end.code in (0, PREEMPTED, INTERRUPTED):
-        return None
-    if failed.number == 0:
-        return None if failed.code in (2, 4) else f"{stage}: rank 0 {how_it_ended(failed.code)}; log: {failed.log_path}"
-    lines = "".join(f"  | {line}\n" for line in tail(failed.log_path, TAIL_LINES))
-    return f"{stage}: rank {failed.number} {how_it_ended(failed.code)}; the end of {failed.log_path}:\n{lines.rstrip()}"
+    def _tell(self, number: signal.Signals) -> None:
+        for rank in self.ranks:
+            rank.signal(number)
 
-
-def how_it_ended(code: int | None) -> str:
-    """Say an exit code in words; a negative one is a signal."""
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = " (the kernel kills so when memory runs out)" if name == "SIGKILL" else ""
-        return f"was killed by {name}{hint}"
-    return f"failed with exit code {code}"
+    def _kill_within(self, seconds: float) -> None:
+        self.kill_at = min(self.kill_at, time.monotonic() + seconds)

@@ -4,6 +4,7 @@ Holds the lock of the run folder, skips what has a record, starts the ranks of w
 the first stage that does not end well. It never imports torch: checks and stages are processes of their own.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +13,12 @@ from pathlib import Path
 from data.errors import UserError
 from launch.gate import decide_gate, gate_of
 from launch.lock import RunLock
+from launch.node import StageRanks, node_command, run_node
+from launch.nodes import run_on_nodes
 from launch.rank_environment import rank_environments, stage_command
-from launch.ranks import INTERRUPTED, PREEMPTED, RanksEnd, failure_text, run_ranks
+from launch.ranks import run_ranks
+from launch.ranks_end import INTERRUPTED, PREEMPTED, RanksEnd, failure_text
+from launch.rendezvous import require_job, slurm_rendezvous
 from training.config import Pipeline, Runtime, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
@@ -40,6 +45,8 @@ def run(request: RunRequest) -> int:
     """Run a pipeline and return its exit code (DESIGN: 0, 1, 2 by UserError, 3, 4, 75; 130 after Ctrl-C)."""
     started = time.monotonic()
     pipeline = load_pipeline(request.config_path, request.overrides)
+    if pipeline.runtime.nodes > 1:
+        require_job(pipeline.runtime, os.environ)
     folder = RunFolder(run_path(pipeline, request.run_dir))
     folder.check(pipeline.name)
     with RunLock(folder.path) as lock:
@@ -124,12 +131,14 @@ def _check(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: Run
 
 
 def _start(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage) -> RanksEnd:
+    """Start the stage's ranks, on this host or on the nodes of a Slurm job."""
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
     runtime = Runtime() if stage.name == BASE else pipeline.runtime  # the base is copied, not trained: one process
-    environments = rank_environments(runtime, pipeline.offline)
-    return run_ranks(
-        command, environments, lambda rank: folder.log_path(stage.name, stage.fingerprint, rank), [lock.fileno]
-    )
+    ranks = StageRanks(command, runtime, pipeline.offline, folder.path, stage)
+    if runtime.nodes == 1:
+        return run_node(ranks, inherit=[lock.fileno])
+    rendezvous = slurm_rendezvous(runtime)
+    return run_on_nodes(node_command(command), runtime, rendezvous, ranks.logs, ranks.label)
 
 
 def _show_results(folder: RunFolder) -> None:
@@ -157,6 +166,8 @@ def _closing(code: int, folder: RunFolder) -> str:
 def ranks_in_words(runtime: Runtime) -> str:
     """Return for example "2 ranks, ZeRO-2"."""
     ranks = "1 rank" if runtime.processes == 1 else f"{runtime.processes} ranks"
+    if runtime.nodes > 1:
+        ranks += f" on {runtime.nodes} nodes"
     return f"{ranks}, ZeRO-{runtime.zero_stage}" if runtime.zero_stage else ranks
 
 

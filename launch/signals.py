@@ -1,10 +1,13 @@
 """Signals that reach the runner while it has ranks, kept for its loop to act on."""
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ONE_DELIVERY_S = 1.0
+"""A TERM or USR1 so soon after the same one is the same one: Slurm may signal a job's script and its steps at once."""
 
 
 class SignalInbox:
@@ -13,6 +16,7 @@ class SignalInbox:
     def __init__(self) -> None:
         self.received: list[signal.Signals] = []
         self._unread: list[signal.Signals] = []
+        self._last: dict[signal.Signals, float] = {}
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "SignalInbox":
@@ -27,8 +31,17 @@ class SignalInbox:
             signal.signal(number, handler)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self.received.append(signal.Signals(number))
-        self._unread.append(signal.Signals(number))
+        received = signal.Signals(number)
+        now = time.monotonic()
+        if received != signal.SIGINT and now - self._last.get(received, -ONE_DELIVERY_S) < ONE_DELIVERY_S:
+            return
+        self._last[received] = now
+        self.note(received)
+
+    def note(self, number: signal.Signals) -> None:
+        """Put a signal in as if it had been sent: the end of the run's time acts as one."""
+        self.received.append(number)
+        self._unread.append(number)
 
     def take(self) -> list[signal.Signals]:
         """Return the signals that came since the last call."""

@@ -101,7 +101,8 @@ def test_cli_run_of_a_finished_run_is_done_at_once_and_rebuilds_the_report(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish_all(started(config))
-    monkeypatch.setattr("launch.run.run_ranks", lambda *arguments: pytest.fail("a process was started"))
+    for starter in ("launch.run.run_ranks", "launch.node.run_ranks"):
+        monkeypatch.setattr(starter, lambda *arguments: pytest.fail("a process was started"))
     assert main(["run", str(config)]) == 0
     shown = capsys.readouterr().out
     assert shown.count("done: record") == len(EVERYTHING)

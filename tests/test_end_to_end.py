@@ -103,7 +103,8 @@ def test_output_has_the_stages_and_a_table_of_all_models(run: Run) -> None:
 
 
 def test_second_run_skips_everything(copied: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.run.run_ranks", lambda *arguments: pytest.fail("a process was started"))
+    for starter in ("launch.run.run_ranks", "launch.node.run_ranks"):
+        monkeypatch.setattr(starter, lambda *arguments: pytest.fail("a process was started"))
     before = {path: path.stat().st_mtime_ns for path in copied.run_dir.glob("*/record.json")}
     assert len(before) == len(STAGES)
     assert copied.again() == 0
@@ -199,7 +200,8 @@ def test_unmet_gate_exits_3_keeps_the_model_and_starts_nothing_more(
     changed = copied.plan(OTHER_GRPO)["grpo"]
     assert changed.state == "new"
     monkeypatch.setattr("launch.run._check", lambda *arguments: 0)
-    monkeypatch.setattr("launch.run.run_ranks", lambda *arguments: pytest.fail("a process was started"))
+    for starter in ("launch.run.run_ranks", "launch.node.run_ranks"):
+        monkeypatch.setattr(starter, lambda *arguments: pytest.fail("a process was started"))
     assert copied.again(UNREACHABLE, OTHER_GRPO) == 3
     assert verify_record(copied.stage_folder("dpo")) == []
     assert not changed.folder.exists()

@@ -7,13 +7,15 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from launch.lock import process_birth
 from launch.rank_environment import rank_environments, stage_command
-from launch.ranks import RanksEnd, failure_text, run_ranks
+from launch.ranks import Patience, run_ranks
+from launch.ranks_end import RanksEnd, failure_text
 from training.config import Runtime
 
 CHECKPOINTING = """
@@ -36,7 +38,9 @@ def run_program(
     environments = rank_environments(Runtime(processes=processes), offline=False)
     command = [sys.executable, "-c", textwrap.dedent(program)]
     started = time.monotonic()
-    end = run_ranks(command, environments, lambda rank: tmp_path / f"rank{rank}.log", **options)
+    end = run_ranks(
+        command, environments, lambda rank: tmp_path / f"rank{rank}.log", patience=replace(Patience(), **options)
+    )
     logs = [(tmp_path / f"rank{rank}.log").read_text() for rank in range(processes)]
     return end, logs, time.monotonic() - started
 

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 from launch.lock import process_birth
-from launch.rank_environment import free_port, rank_environments, stage_command
+from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
+from launch.rendezvous import free_port
 from tests.stage_runs import learned, run_stage, stage, weights, write_pipeline
 from training.config import load_pipeline
 from training.plan import plan_run

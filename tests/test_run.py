@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from launch.ranks import Rank, RanksEnd
+from launch.ranks_end import Failure, RanksEnd
 from launch.run import run_stages
 from tests.fake_artifacts import finish, finish_all
 from tests.test_plan import EVERYTHING, PIPELINE, plan
 from training.plan import PlannedStage, RunPlan
 
 GATED = PIPELINE.replace("    kind: sft\n", "    kind: sft\n    gate: {suite: in_domain, over: base}\n")
+
+
+def ended(code: int) -> RanksEnd:
+    """The end of a single rank with this code; 130 is what Ctrl-C gives."""
+    if code == 130:
+        return RanksEnd({0: 75}, None, [signal.SIGINT])
+    return RanksEnd({0: code}, Failure(0, code, Path("rank0.log")) if code else None)
 
 
 def ending(run_plan: RunPlan, started: list[str], **codes: int) -> Callable[[PlannedStage], RanksEnd]:
@@ -25,7 +32,7 @@ def ending(run_plan: RunPlan, started: list[str], **codes: int) -> Callable[[Pla
         code = codes.get(stage.name.replace("-", "_"), 0)
         if code == 0:
             finish(run_plan, stage)
-        return RanksEnd(code, None, [])
+        return ended(code)
 
     return start
 
@@ -67,7 +74,7 @@ def test_run_stages_stop_at_the_first_that_does_not_end_well(tmp_path: Path, cod
 
 def test_run_stages_end_without_a_record_is_a_failure(tmp_path: Path) -> None:
     run_plan = plan(tmp_path)
-    assert run_stages(run_plan, lambda stage: RanksEnd(0, None, []), past_gates=False) == 1
+    assert run_stages(run_plan, lambda stage: ended(0), past_gates=False) == 1
 
 
 def test_run_stages_lost_file_of_a_parent_is_refused_before_the_child_starts(tmp_path: Path) -> None:
@@ -106,8 +113,8 @@ def test_run_stages_past_gates_goes_on(tmp_path: Path, capsys: pytest.CaptureFix
 def test_run_stages_failed_rank_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "rank1.log"
     log.write_text("the last words\n")
-    rank = Rank(1, None, log, code=-signal.SIGKILL)  # type: ignore[arg-type]  # its process ended
-    assert run_stages(plan(tmp_path), lambda stage: RanksEnd(1, rank, []), past_gates=False) == 1
+    end = RanksEnd({0: -signal.SIGTERM, 1: -signal.SIGKILL}, Failure(1, -signal.SIGKILL, log))
+    assert run_stages(plan(tmp_path), lambda stage: end, past_gates=False) == 1
     shown = capsys.readouterr().out
     assert "rank 1 was killed by SIGKILL" in shown
     assert "the last words" in shown

@@ -35,6 +35,13 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
         )
 
 
+def ranks_divide_over_the_nodes(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every node runs as many ranks as the others."""
+    processes, nodes = pipeline.runtime.processes, pipeline.runtime.nodes
+    if processes % nodes:
+        yield ("runtime", "nodes"), f"does not divide processes {processes}; use {_words(_divisors(processes))}"
+
+
 def completions_have_a_length(pipeline: Pipeline) -> Iterator[Finding]:
     """GRPO draws completions of a limited length."""
     for index, stage in enumerate(pipeline.stages):

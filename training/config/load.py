@@ -23,6 +23,7 @@ from training.config.yaml_file import read_yaml
 
 RULES = (
     *cross_checks.RULES,
+    batch_checks.ranks_divide_over_the_nodes,
     batch_checks.micro_batches_divide_the_batch,
     batch_checks.completions_have_a_length,
     batch_checks.groups_divide_the_batch_and_the_round,
@@ -30,6 +31,8 @@ RULES = (
     source_checks.generators_make_what_the_stage_trains_on,
     source_checks.suites_have_items_of_their_own,
     source_checks.files_exist,
+    source_checks.callables_are_found,
+    source_checks.formats_serve_the_stage,
     source_checks.hub_names_have_a_revision,
     name_checks.rewards_exist_and_take_their_parameters,
     name_checks.bundled_models_are_shipped,

@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
+from training.config.slurm import Slurm
 
 
 class Runtime(Block):
     """Ranks, memory, checkpoints and tracking."""
 
-    processes: Count = Field(default=1, description="Ranks of every stage.")
+    processes: Count = Field(default=1, description="Ranks of every stage, over all nodes.")
+    nodes: Count = Field(
+        default=1, description="Hosts the ranks are spread over evenly; more than one needs a Slurm job of as many."
+    )
     micro_batch_size: Count = Field(
         default=4, description="Rows, pairs or completions a rank takes at once; accumulation follows from it."
     )
@@ -36,7 +40,21 @@ class Runtime(Block):
     deepspeed_config: str | None = Field(
         default=None, description="A DeepSpeed JSON file passed through; needs zero_stage > 0. Null writes our own."
     )
+    master_port: Annotated[int, Field(ge=1024, le=65535)] | None = Field(
+        default=None, description="TCP port at which the ranks meet; null takes a free one."
+    )
+    stall_limit: Annotated[int, Field(ge=1)] | None = Field(
+        default=1800,
+        description="Seconds without progress of any rank after which the run is ended with every rank's stack; "
+        "loading and saving get four times as long. Null never ends it.",
+    )
+    walltime: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Seconds `posttrain run` may take: training stops early enough to write a checkpoint, with exit "
+        "code 75. Null heeds the end of the Slurm job, if there is one.",
+    )
     log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
+    slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
 
     @model_validator(mode="after")
     def a_deepspeed_file_needs_deepspeed(self) -> Runtime:
