@@ -102,3 +102,58 @@ def test_lock_of_another_host_counts_while_it_is_touched(tmp_path: Path, age_s: 
     else:
         with RunLock(tmp_path):
             pass
+
+
+HOLDER_OF_A_STAGE = HOLDER.replace("RunLock(Path(sys.argv[1]))", 'RunLock(Path(sys.argv[1]), "sft")')
+
+
+def test_locks_of_two_stages_are_held_at_once_and_exclude_the_whole_run(tmp_path: Path) -> None:
+    holder, _ = start_holder(tmp_path, HOLDER_OF_A_STAGE)
+    try:
+        with RunLock(tmp_path, "evaluate-base"):
+            pass
+        for refused in (RunLock(tmp_path), RunLock(tmp_path, "sft")):
+            with pytest.raises(UserError, match=str(holder.pid)), refused:
+                pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with RunLock(tmp_path):
+        pass
+
+
+def test_lock_of_the_whole_run_excludes_every_stage(tmp_path: Path) -> None:
+    holder, _ = start_holder(tmp_path)
+    try:
+        with pytest.raises(UserError, match=str(holder.pid)), RunLock(tmp_path, "sft"):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+    with RunLock(tmp_path, "sft"):
+        assert read_owner(tmp_path / "locks" / "sft.json") is not None
+
+
+def test_lock_waits_for_its_owner_to_end(tmp_path: Path) -> None:
+    short = HOLDER_OF_A_STAGE.replace("time.sleep(60)", "time.sleep(1)")
+    holder, _ = start_holder(tmp_path, short)
+    with RunLock(tmp_path, "sft", wait_s=30):
+        assert holder.wait(10) == 0
+
+
+@pytest.mark.parametrize(("restart", "refused"), [("0", True), ("1", False)])
+def test_lock_of_a_job_that_slurm_restarted_elsewhere_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restart: str, refused: bool
+) -> None:
+    """The file was touched just now on another host, but by the same job before its restart."""
+    owner = {"pid": 1, "host": "elsewhere", "born": "1", "slurm_job": "7", "slurm_restart": "0"}
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "sft.json").write_text(json.dumps(owner))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+    if refused:
+        with pytest.raises(UserError, match="Slurm job 7"), RunLock(tmp_path, "sft"):
+            pass
+    else:
+        with RunLock(tmp_path, "sft"):
+            pass
