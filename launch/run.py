@@ -32,13 +32,14 @@ GATE_NOT_MET = 3
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What the user asked for."""
+    """What the user asked for; `stage` runs that stage alone (`launch.run_alone`)."""
 
     config_path: Path
     overrides: list[str] = field(default_factory=list)
     run_dir: Path | None = None
     past_gates: bool = False
     debug: bool = False
+    stage: str | None = None
 
 
 def run(request: RunRequest) -> int:
@@ -54,12 +55,14 @@ def run(request: RunRequest) -> int:
         folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
         save_pins(folder.path, plan.pins)
         say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
-        code = 0 if plan.done else _check(request, pipeline, folder, lock)
+        code = 0 if plan.done else check_configs(request, pipeline, folder, lock)
         if code == 0:
-            code = run_stages(plan, lambda stage: _start(request, pipeline, folder, lock, stage), request.past_gates)
+            code = run_stages(
+                plan, lambda stage: start_ranks(request, pipeline, folder, lock, stage), request.past_gates
+            )
         if code in (0, GATE_NOT_MET):
-            _show_results(folder)
-    say(f"total {duration(time.monotonic() - started)}. {_closing(code, folder)}")
+            show_results(folder)
+    say(f"total {duration(time.monotonic() - started)}. {closing(code, folder)}")
     return code
 
 
@@ -69,19 +72,20 @@ def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_ga
         label = f"[{number}/{len(plan.stages)}] {stage.name}"
         say(f"{label}  {stage.reason}  (fingerprint {stage.fingerprint[:8]})")
         if stage.state == "done":
-            _check_whole(stage)
+            check_whole(stage)
         else:
-            code = _run_stage(plan, stage, label, start)
+            code = run_one(plan, stage, label, start)
             if code != 0:
                 return code
-        if not _passes_gate(plan, stage, label) and not past_gates:
+        if not passes_gate(plan, stage, label) and not past_gates:
             return GATE_NOT_MET
     return 0
 
 
-def _run_stage(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[PlannedStage], RanksEnd]) -> int:
+def run_one(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[PlannedStage], RanksEnd]) -> int:
+    """Run a stage whose parents have finished; returns its exit code."""
     for parent in stage.parents:
-        _check_whole(plan[parent])
+        check_whole(plan[parent])
     started = time.monotonic()
     end = start(stage)
     spent = duration(time.monotonic() - started)
@@ -99,7 +103,8 @@ def _run_stage(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[
     return 0
 
 
-def _check_whole(stage: PlannedStage) -> None:
+def check_whole(stage: PlannedStage) -> None:
+    """Refuse an artifact with files missing."""
     record = read_record(stage.folder)
     missing = [] if record is None else missing_files(stage.folder, record)
     if missing:
@@ -109,7 +114,8 @@ def _check_whole(stage: PlannedStage) -> None:
         )
 
 
-def _passes_gate(plan: RunPlan, stage: PlannedStage, label: str) -> bool:
+def passes_gate(plan: RunPlan, stage: PlannedStage, label: str) -> bool:
+    """Decide the gate that a finished evaluation decides, if there is one, and say how."""
     gate = gate_of(plan, stage)
     if gate is None:
         return True
@@ -118,19 +124,22 @@ def _passes_gate(plan: RunPlan, stage: PlannedStage, label: str) -> bool:
     return result.passed
 
 
-def _check(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock) -> int:
+def check_configs(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock) -> int:
     """Let a process of its own build the real configs of all stages, so that stage 5 cannot fail on a typo at night."""
     say("checking the configs of all stages")
+    log = folder.path / "logs" / ("check.log" if request.stage is None else f"check-{request.stage}.log")
     command = stage_command(request.config_path, ["--check"], request.overrides, folder.path, request.debug)
     environment = rank_environments(Runtime(threads_per_process=1), pipeline.offline)
-    end = run_ranks(command, environment, lambda rank: folder.path / "logs" / "check.log", [lock.fileno])
+    end = run_ranks(command, environment, lambda rank: log, [lock.fileno])
     text = failure_text(end, "check")
     if text is not None:
         say(text)
     return end.code
 
 
-def _start(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage) -> RanksEnd:
+def start_ranks(
+    request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage
+) -> RanksEnd:
     """Start the stage's ranks, on this host or on the nodes of a Slurm job."""
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
     runtime = Runtime() if stage.name == BASE else pipeline.runtime  # the base is copied, not trained: one process
@@ -141,7 +150,8 @@ def _start(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: Run
     return run_on_nodes(node_command(command), runtime, rendezvous, ranks.logs, ranks.label)
 
 
-def _show_results(folder: RunFolder) -> None:
+def show_results(folder: RunFolder) -> None:
+    """Print the table of results and write the report."""
     from training.report import write_report
     from training.summary import print_table
 
@@ -153,7 +163,8 @@ def _ended(code: int) -> str:
     return {PREEMPTED: "preempted", INTERRUPTED: "interrupted", 4: "stopped by a detector"}.get(code, "failed")
 
 
-def _closing(code: int, folder: RunFolder) -> str:
+def closing(code: int, folder: RunFolder) -> str:
+    """Return the last sentence of a run."""
     if code == 0:
         return f"Everything is done. Report: {folder.path / REPORT_NAME}"
     if code == GATE_NOT_MET:

@@ -46,6 +46,8 @@ _BLOCKS = (
     ("Lora", "`lora`", ""),
     ("Gate", "`gate`", ""),
     ("Runtime", "`runtime`", "Nothing here enters a fingerprint: a change redoes no stage."),
+    ("Slurm", "`runtime.slurm`", "[slurm.md](slurm.md) shows it at work."),
+    ("Container", "`runtime.slurm.container`", ""),
 )
 
 

@@ -5,6 +5,7 @@ them in order. Nothing here trains, measures or changes a run; an unfinished run
 """
 
 import os
+import platform
 from pathlib import Path
 
 REPORT_NAME = "report.html"
@@ -19,7 +20,7 @@ def write_report(run_dir: Path) -> Path:
     from training.report.page import render_page
 
     path = Path(run_dir) / REPORT_NAME
-    partial = path.with_suffix(".html.partial")
+    partial = path.with_suffix(f".{platform.node()}.{os.getpid()}.partial")  # jobs of one run may end at once
     partial.write_text(render_page(Path(run_dir)), encoding="utf-8")
     os.replace(partial, path)
     return path
