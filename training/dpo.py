@@ -10,22 +10,22 @@ from trl import DPOTrainer
 from training.context import StageContext
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
-from training.rows import shared_dataset
+from training.token_cache import tokenised_rows
+from training.tokens import TakesTokenisedPairs
 
 
-class DpoTrainer(SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
-    """DPOTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
-
-
-PAIR_COLUMNS = ("prompt", "chosen", "rejected")
+class DpoTrainer(TakesTokenisedPairs, SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
+    """DPOTrainer (TRL 1.16) with three overrides: rows tokenised before, a sampler of whole batches by epoch, and
+    committed checkpoints.
+    """
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> DpoTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    pairs = [{column: row[column] for column in PAIR_COLUMNS} for row in rows]
+    tokens = tokenised_rows(rows, context, common["processing_class"], common["args"])
     reference = None
     if common["peft_config"] is None and not common["args"].precompute_ref_log_probs:
         reference = load_policy(context.training_parent, attention=context.stage.attention)
-    trainer = DpoTrainer(train_dataset=shared_dataset(pairs, context), ref_model=reference, **common)
+    trainer = DpoTrainer(train_dataset=tokens, ref_model=reference, **common)
     trainer.optimizer_batch = context.stage.batch_size
     return trainer

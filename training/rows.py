@@ -41,21 +41,36 @@ def stage_rows(
     context: StageContext, tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the rows a stage works on and their account for the record: rows in, kept, dropped by reason, hash."""
-    block = context.stage.data
     seed = data_seed(context.pipeline, context.planned.name)
-    loaded, rows = source_rows(context.stage, seed, context.system, context.folder_of, context.pin)
+    rows, account = usable_rows(context.stage, seed, context.system, tokenizer, context.folder_of, context.pin)
+    for reason, count in account["dropped"].items():
+        if count and reason != "limit":
+            context.say(f"dropped {count} of {account['rows_in']} rows: {reason}")
+    return rows, account
+
+
+def usable_rows(
+    stage: Any,
+    seed: int,
+    system: str | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    stage_folder: Callable[[str], Path],
+    pin: Callable[[str], str],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a stage's rows after its limits, and their account; UserError if none is left. Needs no folder of its own,
+    so the data doctor calls it before a run.
+    """
+    block = stage.data
+    loaded, rows = source_rows(stage, seed, system, stage_folder, pin)
     dropped: dict[str, int] = {}
     if block.limit is not None and len(rows) > block.limit:
         dropped["limit"] = len(rows) - block.limit
         rows = rows[: block.limit]
     if block.max_prompt_tokens is not None:
-        rows, too_long = drop_long_prompts(rows, tokenizer, block.max_prompt_tokens)
-        dropped["prompt_too_long"] = too_long
-        if too_long:
-            context.say(f"dropped {too_long} of {loaded.rows_in} rows: prompt over {block.max_prompt_tokens} tokens")
+        rows, dropped["prompt_too_long"] = drop_long_prompts(rows, tokenizer, block.max_prompt_tokens)
     if not rows:
         raise UserError(
-            f"stages.{context.planned.name}.data: no row is left of {loaded.rows_in} (dropped: {dropped}); "
+            f"stages.{stage.name}.data: no row is left of {loaded.rows_in} (dropped: {dropped}); "
             "raise max_prompt_tokens or give other data"
         )
     digest = hashlib.sha256(canonical_json(rows).encode()).hexdigest()
@@ -70,6 +85,7 @@ def stage_rows(
 
 
 ROWS_CACHE = "rows_cache"
+"""The folder inside a stage's own in which its rows and tokens lie until it is recorded."""
 
 
 def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Dataset":
@@ -80,7 +96,7 @@ def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Datase
     """
     from datasets import Dataset, load_from_disk
 
-    folder = context.folder / ROWS_CACHE
+    folder = context.folder / ROWS_CACHE / "rows"
     if context.world.is_main:
         shutil.rmtree(folder, ignore_errors=True)
         Dataset.from_list(rows).save_to_disk(str(folder))

@@ -24,11 +24,12 @@ from training.full_disk import is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
 from training.record import read_record, write_record
+from training.rows import ROWS_CACHE
 from training.run_folder import RunFolder, run_path
 from training.stage_record import stage_record
 from training.world import World, barrier, leave, read_world
 
-NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", "rows_cache")
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE)
 EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
 
 
@@ -55,9 +56,11 @@ def main(argv: list[str] | None = None) -> int:
         quiet_libraries()
         pipeline = load_pipeline(arguments.config, arguments.overrides)
         if arguments.check:
+            from training.data_report import check_samples
             from training.stages import check_all
 
             check_all(pipeline)
+            check_samples(pipeline, plan_run(pipeline, run_path(pipeline, arguments.run_dir)))
             return 0
         context = open_stage(pipeline, arguments)
         code = run_rank(context)

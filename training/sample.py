@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.context import StageContext, StageResult
+from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.decode import interleave, mine, open_decoder
 from training.facts import reward_facts, tokenizer_facts
 from training.identity import derived_seed
@@ -28,6 +29,7 @@ def run(context: StageContext) -> StageResult:
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     check_unchanged_template(context.record_of(context.parent_name), decoder.tokenizer, stage.allow_template_change)
     rows, account = stage_rows(context, decoder.tokenizer)
+    account["doctor"] = examine_stage(context, rows, decoder.tokenizer)
     context.say(f"{len(rows)} prompts x {stage.draws} draws, {world.size} rank(s)")
     own = mine(rows, world.rank, world.size)
     sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)
@@ -53,7 +55,8 @@ def run(context: StageContext) -> StageResult:
             raise_nothing_kept(context, metrics)
     facts = tokenizer_facts(decoder.tokenizer)
     context.ledger.end_step()
-    return StageResult(metrics, account, reward_facts(stage), facts, ["data.jsonl", "draws.jsonl"])
+    files = [name for name in ("data.jsonl", "draws.jsonl", FLAGGED_ROWS) if (context.folder / name).is_file()]
+    return StageResult(metrics, account, reward_facts(stage), facts, files)
 
 
 def score_prompt(row: dict[str, Any], drawn: list[Any], scorer: Scorer, ledger: Ledger) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from trl import SFTTrainer
 
 from training.context import StageContext
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
-from training.rows import shared_dataset
+from training.token_cache import tokenised_rows
 
 
 class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
@@ -18,6 +18,7 @@ class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    trainer = SftTrainer(train_dataset=shared_dataset(rows, context), **common)
+    tokens = tokenised_rows(rows, context, common["processing_class"], common["args"])
+    trainer = SftTrainer(train_dataset=tokens, **common)
     trainer.optimizer_batch = context.stage.batch_size
     return trainer

@@ -12,6 +12,7 @@ from data.errors import UserError
 from training.adapters import lora_config, quantized_policy, require_quantizer
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
+from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.engine import require_engine, share_gradient_buckets
 from training.facts import reward_facts, tokenizer_facts
 from training.head import use_trained_positions_head
@@ -38,6 +39,7 @@ def run(context: StageContext) -> StageResult:
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
     rows, account = stage_rows(context, tokenizer)
+    account["doctor"] = examine_stage(context, rows, tokenizer, arguments)
     facts = {
         "processes": runtime.processes,
         "zero_stage": runtime.zero_stage,
@@ -76,7 +78,7 @@ def run(context: StageContext) -> StageResult:
         data=account,
         rewards=reward_facts(stage),
         tokenizer_facts=tokenizer_facts(tokenizer),
-        files=[name for name in ("metrics.jsonl", "samples.jsonl") if (context.folder / name).is_file()],
+        files=[name for name in ("metrics.jsonl", "samples.jsonl", FLAGGED_ROWS) if (context.folder / name).is_file()],
     )
 
 

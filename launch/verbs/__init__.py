@@ -4,6 +4,6 @@ A verb imports what it needs inside `execute`, so that `posttrain --help` answer
 its entry in `VERBS`, which is also the order of the help text.
 """
 
-from launch.verbs import cancel, clean, lineage, plan, report, run, schema, status, submit
+from launch.verbs import clean, data, lineage, plan, report, run, schema, status
 
-VERBS = (run, plan, submit, status, cancel, lineage, schema, report, clean)
+VERBS = (run, plan, data, status, lineage, schema, report, clean)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from training.config.block import Block, Count
+from training.config.block import Block, Count, Probability
 
 SOURCES = ("generator", "path", "hub", "stage")
 
@@ -55,6 +55,11 @@ class DataBlock(Block):
     limit: Count | None = Field(default=None, description="Use the first so many rows; null uses all.")
     max_prompt_tokens: Count | None = Field(
         default=None, description="Drop, and count, rows whose rendered prompt has more tokens; null keeps all."
+    )
+    max_flagged_rows: Probability = Field(
+        default=0.05,
+        description="Greatest share of rows that the data doctor may flag after tokenisation (no trained token, an end "
+        "of turn that is not trained, two BOS, ...); with more the stage does not start.",
     )
 
     @model_validator(mode="before")

@@ -30,8 +30,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     if "trainer" in block:
         block["trainer"] = _identity_fields(stage.kind, block["trainer"])
     if "data" in block:
-        for place in ("path", "hub", "stage"):
-            block["data"].pop(place)
+        for name in ("path", "hub", "stage", "max_flagged_rows"):
+            block["data"].pop(name)
     return block
 
 

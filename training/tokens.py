@@ -1,0 +1,113 @@
+"""Rows as the tokens a trainer trains on: TRL's own preparation, called without a model and before any limit.
+
+The doctor looks at these tokens and the trainer goes on from them (it truncates, drops and packs), so nothing that is
+checked was masked by other code than what is trained. TRL 1.16's `_prepare_dataset` reads three attributes of its
+trainer; `tests/test_tokens.py` compares the result with the dataset of a real one.
+"""
+
+import copy
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+TOKEN_COLUMNS = {"sft": ("prompt", "completion"), "dpo": ("prompt", "chosen", "rejected")}
+"""What of a row reaches the tokens, by kind."""
+OPTIONAL_COLUMNS = ("tools", "chat_template_kwargs")
+PROMPT_MATCHES = "prompt_matches"
+
+
+def token_columns(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The columns of a row that its tokens depend on."""
+    wanted = (*TOKEN_COLUMNS[kind], *OPTIONAL_COLUMNS)
+    return {name: row[name] for name in wanted if row.get(name) is not None}
+
+
+def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
+    """Return the rows with TRL's token columns, untruncated, and whether a rollout would render the same prompt.
+
+    sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`. Every rank
+    must call it; the first one works and the others read what it left beside the files of `rows`.
+    """
+    from trl.trainer.utils import global_then_local_main_first
+
+    unlimited = copy.copy(arguments)
+    unlimited.max_length = None
+    prepared = _PREPARE[kind](rows, tokenizer, unlimited)
+    with global_then_local_main_first():
+        return prepared.map(
+            _mark_prompts, batched=True, fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]}, desc="prompts"
+        )
+
+
+def _prepare_sft(rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
+    from trl import SFTTrainer
+    from trl.chat_template_utils import get_training_chat_template, has_generation_markers
+
+    arguments.shuffle_dataset = False  # the trainer shuffles what it gets
+    template = None
+    if arguments.assistant_only_loss and not has_generation_markers(tokenizer.chat_template):
+        template = get_training_chat_template(tokenizer)
+    completion_only = True if arguments.completion_only_loss is None else arguments.completion_only_loss
+    trainer = SimpleNamespace(_tokenizer=tokenizer, chat_template=template, completion_only_loss=completion_only)
+    prepare: Any = SFTTrainer._prepare_dataset
+    return prepare(trainer, rows, tokenizer, arguments, False, None, "train")
+
+
+def _prepare_dpo(rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
+    from trl import DPOTrainer
+
+    prepare: Any = DPOTrainer._prepare_dataset
+    return prepare(SimpleNamespace(_tokenizer=tokenizer), rows, tokenizer, arguments, "train")
+
+
+_PREPARE = {"sft": _prepare_sft, "dpo": _prepare_dpo}
+_BEGINS = {"sft": "input_ids", "dpo": "prompt_ids"}
+
+
+def _mark_prompts(batch: dict[str, list[Any]], tokenizer: Any, begins: str) -> dict[str, list[bool]]:
+    """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it."""
+    rendered = rendered_prompts(batch["prompt"], tokenizer, batch.get("tools"), batch.get("chat_template_kwargs"))
+    pairs = zip(rendered, batch[begins], strict=True)
+    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs]}
+
+
+def rendered_prompts(
+    prompts: list[Any], tokenizer: Any, tools: list[Any] | None = None, options: list[Any] | None = None
+) -> list[list[int]]:
+    """Token ids of prompts (messages) as generation gets them: the chat template with its generation prompt."""
+    if not tools and not options:
+        return tokenizer.apply_chat_template(prompts, add_generation_prompt=True, tokenize=True, return_dict=True)[
+            "input_ids"
+        ]
+    return [
+        tokenizer.apply_chat_template(
+            prompt,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            tools=tools[place] if tools else None,
+            **((options[place] if options else None) or {}),
+        )["input_ids"]
+        for place, prompt in enumerate(prompts)
+    ]
+
+
+class TakesTokenisedPairs:
+    """Mixin over DPOTrainer: `_prepare_dataset` (TRL 1.16) leaves rows that `tokenise` made as they are.
+
+    SFTTrainer does so by itself. What remains of TRL's method is its filter of prompts that fill `max_length`.
+    """
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        from trl.trainer.utils import global_then_local_main_first
+
+        if "prompt_ids" not in dataset.column_names:
+            return super()._prepare_dataset(dataset, processing_class, args, dataset_name)  # type: ignore[misc]
+        if args.max_length is None or args.truncation_mode != "keep_start":
+            return dataset
+        limit = args.max_length
+        with global_then_local_main_first():
+            return dataset.filter(lambda row: len(row["prompt_ids"]) < limit, num_proc=args.dataset_num_proc)
