@@ -9,8 +9,8 @@ import json
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,26 @@ class Account:
                 "reason": row.reason,
                 "detail": row.detail,
             }
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as their source has them (our column names), the source's description for the record, how many there were,
+    and the account: `numbers[i]` is the number of `rows[i]` in the source, which `account` names rows by.
+    """
+
+    rows: list[dict[str, Any]]
+    source: dict[str, Any]
+    rows_in: int
+    account: Account
+    numbers: list[int]
+
+    def without(self, places: Mapping[int, str], reason: str) -> "Rows":
+        """Return the rows but those at `places` (index into `rows` -> detail), which the account notes as dropped."""
+        for place, detail in places.items():
+            self.account.drop(self.numbers[place], reason, detail)
+        kept = [place for place in range(len(self.rows)) if place not in places]
+        return replace(self, rows=[self.rows[place] for place in kept], numbers=[self.numbers[place] for place in kept])
 
 
 DROPPED_ROWS = "dropped_rows.jsonl"

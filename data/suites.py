@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from data.errors import UserError
-from data.formats import normalise
+from data.formats import convert, normalise
 from data.generators import entries
 from data.sources import load_rows
 
@@ -73,7 +73,11 @@ def _family_items(family: str, parameters: dict[str, Any], seed: int) -> Iterato
 
 
 def _row_items(name: str, suite: Any, seed: int, pin: Callable[[str], str] | None) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(load_rows(suite.data, seed, pin=pin).rows):
+    try:
+        found = convert(load_rows(suite.data, seed, pin=pin), "prompt", form=suite.data.format)
+    except UserError as error:
+        raise UserError(f"suites.{name}.data: {error}") from error
+    for number, row in zip(found.numbers, found.rows, strict=True):
         answer = row.get("answer")
         if answer is None or not str(answer).strip():
             raise UserError(
@@ -82,16 +86,14 @@ def _row_items(name: str, suite: Any, seed: int, pin: Callable[[str], str] | Non
             )
         yield {
             "item": f"row/{number}",
-            "prompt": _question(name, row.get("prompt"), number),
+            "prompt": _question(name, row["prompt"], number),
             "answer": str(answer),
             "family": row.get("family"),
         }
 
 
-def _question(name: str, prompt: Any, number: int) -> str:
-    """Return the text of a prompt that is a text or one user message."""
-    if isinstance(prompt, list) and len(prompt) == 1 and prompt[0].get("role") == "user":
-        prompt = prompt[0].get("content")
-    if not isinstance(prompt, str) or not prompt.strip():
+def _question(name: str, prompt: list[dict[str, str]], number: int) -> str:
+    """Return the text of a prompt that is one user message."""
+    if len(prompt) != 1:
         raise UserError(f"suites.{name}.data: row {number} needs a prompt that is a text or one user message")
-    return prompt
+    return prompt[0]["content"]

@@ -10,10 +10,12 @@ def generator(families: dict[str, dict[str, Any]], rows: int | None = None, **ch
 
 
 def block(**changes: Any) -> SimpleNamespace:
+    sources = ("generator", "path", "hub", "stage", "callable")
     fields: dict[str, Any] = dict.fromkeys(
-        ("generator", "path", "hub", "stage", "subset", "limit", "max_prompt_tokens")
+        (*sources, "subset", "version", "format", "license", "limit", "max_prompt_tokens")
     )
-    return SimpleNamespace(**{**fields, "split": "train", "columns": {}, **changes})
+    given = {"split": "train", "columns": {}, "arguments": {}, "streaming": False, "max_bad_rows": 0.0, **changes}
+    return SimpleNamespace(**{**fields, **given})
 
 
 def suite(items: int, **data: Any) -> SimpleNamespace:

@@ -68,7 +68,7 @@ BAD_DATA: dict[str, tuple[str, list[Any] | str, str]] = {
     "dpo without rejected": ("dpo", [{"prompt": "x", "chosen": "y"}], "preference rows need the columns"),
     "grpo without prompt": ("grpo", [{"question": "x"}], "prompt rows need the columns"),
     "empty file": ("sft", "", "has no rows; give data with at least one"),
-    "empty prompt": ("sft", [{"prompt": " ", "completion": "y"}], "row 0: prompt is empty"),
+    "empty prompt": ("sft", [{"prompt": " ", "completion": "y"}], "sft.jsonl:1: prompt is empty"),
     "cut line": ("sft", '{"prompt": "x", "compl', "sft.jsonl:1: Unterminated string"),
     "unknown role": ("sft", [{"prompt": [{"role": "robot", "content": "x"}], "completion": "y"}], "the role 'robot'"),
 }

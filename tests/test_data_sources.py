@@ -15,6 +15,8 @@ from data.sources import data_identity, load_rows
 from tests.data_blocks import block, generator
 
 ROWS = [{"prompt": "2 + 3 =", "answer": "5"}, {"prompt": 'a\u2028b, "q"', "answer": "6"}]
+FORMATS = {"formats": 1}
+"""The version of our reading of foreign rows, part of their identity."""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -45,7 +47,7 @@ def test_load_rows_every_file_kind_gives_the_same_rows(tmp_path: Path, suffix: s
     loaded = load_rows(block(path=str(path)), 1)
     assert loaded.rows == ROWS
     assert loaded.rows_in == 2
-    assert loaded.source == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert loaded.source == {"path": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **FORMATS}
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ def test_load_rows_every_file_kind_gives_the_same_rows(tmp_path: Path, suffix: s
     [
         ("a.jsonl", '{"prompt": "x"}\n{"prompt": ', r"a\.jsonl:2:"),
         ("a.jsonl", '{"prompt": "x"}\n[1]\n', r"a\.jsonl:2: a list"),
-        ("a.json", '{"prompt": "x"}', "holds a JSON dict"),
-        ("a.json", '[{"prompt": "x"}, 3]', "element 1 is a int"),
-        ("a.json", '{"prompt": "x"}\n{"prompt": "y"}', r"a\.json:2: .*\.jsonl"),
+        ("a.json", '{"prompt": "x"}', "holds an object"),
+        ("a.json", '[{"prompt": "x"}, 3]', r"a\.json:1: a int"),
+        ("a.json", '{"prompt": "x"}\n{"prompt": "y"}', "one object a line is .jsonl"),
         ("a.csv", "prompt,answer\nx,1\ny\n", r"a\.csv:3: .* 2 fields"),
         ("a.csv", "prompt,answer\nx,1,2\n", r"a\.csv:2:"),
         ("a.parquet", "no parquet", "not a readable Parquet"),
@@ -121,10 +123,19 @@ def test_load_rows_hub_loads_the_pinned_commit(monkeypatch: pytest.MonkeyPatch) 
         return ROWS
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    licence = {"name": "mit", "from": "the hub's card"}
+    monkeypatch.setattr("data.sources.hub_licence", lambda name, commit: licence if commit == COMMIT else None)
     data = block(hub="org/name@v1", subset="main", split="test")
     loaded = load_rows(data, 1, pin=lambda reference: COMMIT)
     assert loaded.rows == ROWS
-    assert loaded.source == {"hub": "org/name", "commit": COMMIT, "split": "test", "subset": "main"}
+    assert loaded.source == {
+        "hub": "org/name",
+        "commit": COMMIT,
+        "split": "test",
+        "subset": "main",
+        "license": {"name": "mit", "from": "the hub's card"},
+        **FORMATS,
+    }
 
 
 def test_load_rows_hub_that_cannot_be_loaded_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,14 +159,14 @@ def test_data_identity_of_a_file_is_its_content_not_its_path(tmp_path: Path) -> 
 
 def test_data_identity_takes_a_cached_file_hash(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", ROWS)
-    assert data_identity(block(path=str(path)), 1, str, lambda path: "cached") == {"sha256": "cached"}
+    assert data_identity(block(path=str(path)), 1, str, lambda path: "cached") == {"sha256": "cached", **FORMATS}
 
 
 def test_data_identity_of_the_hub_is_the_commit() -> None:
     found = data_identity(
         block(hub="org/name@main"), 1, lambda reference: COMMIT if reference == "org/name@main" else ""
     )
-    assert found == {"hub": "org/name", "commit": COMMIT}
+    assert found == {"hub": "org/name", "commit": COMMIT, **FORMATS}
 
 
 def test_data_identity_of_a_stage_is_left_to_its_fingerprint() -> None:

@@ -65,7 +65,7 @@ def test_suite_items_of_a_file_are_its_rows_in_order(tmp_path: Path) -> None:
     [
         ({"prompt": "x"}, "row 0 has no answer; found the columns prompt"),
         ({"prompt": "x", "answer": " "}, "row 0 has no answer"),
-        ({"question": "x", "answer": "5"}, "row 0 needs a prompt"),
+        ({"query": "x", "answer": "5"}, r"suites\.s\.data: prompt rows need the columns"),
         ({"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "x"}], "answer": "5"}, "one user"),
     ],
 )

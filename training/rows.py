@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from data.formats import to_preference, to_prompts, to_sft
+from data.formats import convert
 from data.limits import drop_long_prompts
 from data.sources import Rows, load_rows
+from training.config.data_blocks import PURPOSES
 from training.context import StageContext
 from training.identity import canonical_json
 from training.plan import data_seed
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-FORMATS = {"sft": to_sft, "dpo": to_preference, "grpo": to_prompts, "sample": to_prompts}
 
 
 def source_rows(
@@ -29,10 +29,13 @@ def source_rows(
     stage_folder: Callable[[str], Path] | None = None,
     pin: Callable[[str], str] | None = None,
 ) -> tuple[Rows, list[dict[str, Any]]]:
-    """Return what a stage's source holds, and its rows in the shape its kind works on; a mistake names the stage."""
+    """Return a stage's rows in the shape its kind works on, with their account, and the bare rows; a mistake names the
+    stage.
+    """
     try:
         loaded = load_rows(stage.data, seed, stage_folder, pin)
-        return loaded, FORMATS[stage.kind](loaded.rows, system=system)
+        made = convert(loaded, PURPOSES[stage.kind], system, stage.data.format)
+        return made, made.rows
     except UserError as error:
         raise UserError(f"stages.{stage.name}.data: {error}") from error
 
@@ -62,7 +65,7 @@ def usable_rows(
     """
     block = stage.data
     loaded, rows = source_rows(stage, seed, system, stage_folder, pin)
-    dropped: dict[str, int] = {}
+    dropped = loaded.account.counts()
     if block.limit is not None and len(rows) > block.limit:
         dropped["limit"] = len(rows) - block.limit
         rows = rows[: block.limit]

@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from data.formats.table import FORMATS
 from training.config.block import Block, Count, Probability
+from training.config.suggest import nearest
 
-SOURCES = ("generator", "path", "hub", "stage")
+SOURCES = ("generator", "path", "hub", "callable", "stage")
+
+PURPOSES = {"sft": "sft", "dpo": "preference", "grpo": "prompt", "sample": "prompt"}
+"""Stage kind -> what its rows are for (`data.formats.convert`)."""
+
+Column = Literal[
+    "messages",
+    "conversations",
+    "prompt",
+    "system",
+    "instruction",
+    "input",
+    "question",
+    "options",
+    "completion",
+    "output",
+    "label",
+    "chosen",
+    "rejected",
+    "answer",
+]
+"""The columns by which formats are known, as far as other names for them occur."""
+
+
+def known_format(name: str) -> str:
+    """Return `name` if it is a row format."""
+    if name not in FORMATS:
+        raise ValueError(f"is no row format{nearest(name, FORMATS)}; use one of {', '.join(FORMATS)}")
+    return name
+
+
+Format = Annotated[str, AfterValidator(known_format), Field(json_schema_extra={"enum": list(FORMATS)})]
 
 
 class Generator(Block):
@@ -39,18 +72,45 @@ class Generator(Block):
 
 
 class DataBlock(Block):
-    """Rows of one source: a generator, a file, a hub data set, or what an earlier `sample` stage kept."""
+    """Rows of one source: a generator, files, a hub data set, a function, or what an earlier `sample` stage kept."""
 
     generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")
     path: str | None = Field(
-        default=None, description="A json, jsonl, csv or parquet file, relative to the working directory."
+        default=None,
+        description="A json, jsonl, csv or parquet file, also as .gz or .zst, a folder of them, or the folder of a "
+        "finished sample stage; relative to the working directory.",
     )
     hub: str | None = Field(default=None, description='A hub data set, "org/name@commit-or-branch".')
+    callable: str | None = Field(
+        default=None,
+        description='A function that returns or yields rows, "package.module:function"; it must give the same ones '
+        "each time.",
+    )
     stage: str | None = Field(default=None, description="The name of an earlier stage of kind sample.")
     split: str = Field(default="train", description="hub only: the split to read.")
     subset: str | None = Field(default=None, description="hub only: the subset (configuration) to read.")
-    columns: dict[Literal["messages", "prompt", "completion", "chosen", "rejected", "answer"], str] = Field(
+    streaming: bool = Field(
+        default=False, description="hub only: fetch no more than the first `limit` rows in place of the whole split."
+    )
+    version: Count | None = Field(
+        default=None,
+        description="callable only: your version of the function; raise it when its rows change by something that its "
+        "file does not show.",
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="callable only: keyword arguments.")
+    format: Format | None = Field(
+        default=None, description="The format of the rows (docs/data.md); null recognises it by the columns."
+    )
+    columns: dict[Column, str] = Field(
         default_factory=dict, description="Our column name -> the data's, for each column spelled otherwise."
+    )
+    max_bad_rows: Probability = Field(
+        default=0.0,
+        description="Share of rows that may be dropped as bad (broken, empty, wrong roles), each counted and listed; 0 "
+        "stops at the first one.",
+    )
+    license: str | None = Field(
+        default=None, description="The licence of the rows, for the record; null takes what the source says."
     )
     limit: Count | None = Field(default=None, description="Use the first so many rows; null uses all.")
     max_prompt_tokens: Count | None = Field(
@@ -85,10 +145,31 @@ class DataBlock(Block):
             raise ValueError("split and subset choose a part of hub data and do nothing here; remove them")
         return self
 
+    @model_validator(mode="after")
+    def streaming_reads_a_limited_part_of_the_hub(self) -> DataBlock:
+        if self.streaming and (self.hub is None or self.limit is None):
+            raise ValueError("streaming fetches the first `limit` rows of hub data; give hub and limit, or remove it")
+        return self
+
+    @model_validator(mode="after")
+    def version_and_arguments_belong_to_a_callable(self) -> DataBlock:
+        if self.callable is None and (self.version is not None or self.arguments):
+            raise ValueError("version and arguments belong to a callable and do nothing here; remove them")
+        if self.callable is not None and self.version is None:
+            raise ValueError("a callable needs a version: 1, to be raised when its rows change by more than its file")
+        return self
+
     @property
     def source(self) -> str:
-        """Which of generator, path, hub and stage is given."""
+        """Which of the sources is given."""
         return next(name for name in SOURCES if getattr(self, name) is not None)
+
+    @property
+    def source_in_words(self) -> str:
+        """The source as people read it: a path, a hub or function name, "stage pairs", "reasoning_gym"."""
+        if self.generator is not None:
+            return self.generator.name
+        return f"stage {self.stage}" if self.stage is not None else str(getattr(self, self.source))
 
 
 class Suite(Block):

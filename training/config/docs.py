@@ -35,7 +35,7 @@ _BLOCKS = (
     (
         "DataBlock",
         "`data`",
-        'Exactly one of generator, path, hub and stage. `data: "stage:NAME"` is short for `{stage: NAME}`.',
+        'Exactly one of generator, path, hub, callable and stage. `data: "stage:NAME"` is short for `{stage: NAME}`.',
     ),
     ("Generator", "`data.generator`", ""),
     (

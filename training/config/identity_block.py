@@ -30,7 +30,7 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     if "trainer" in block:
         block["trainer"] = _identity_fields(stage.kind, block["trainer"])
     if "data" in block:
-        for name in ("path", "hub", "stage", "max_flagged_rows"):
+        for name in ("path", "hub", "callable", "stage", "streaming", "license", "max_bad_rows", "max_flagged_rows"):
             block["data"].pop(name)
     return block
 

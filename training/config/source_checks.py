@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.errors import UserError
+from data.formats.table import FORMATS
+from data.own_rows import source_file
 from training.config.chat_templates import chat_template_path, shipped_chat_templates
 from training.config.cross_checks import Finding
-from training.config.data_blocks import DataBlock
+from training.config.data_blocks import PURPOSES, DataBlock
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
 from training.config.stages import EvaluateStage, SampleStage, Stage
@@ -75,8 +78,8 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
 def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """Data files, chat templates and the DeepSpeed file are there."""
     for at, block in data_blocks(pipeline):
-        if block.path is not None and not Path(block.path).expanduser().is_file():
-            yield (*at, "path"), f"there is no such file (looked in {Path.cwd()})"
+        if block.path is not None and not Path(block.path).expanduser().exists():
+            yield (*at, "path"), f"there is no such file or folder (looked in {Path.cwd()})"
     deepspeed = pipeline.runtime.deepspeed_config
     if deepspeed is not None and not Path(deepspeed).expanduser().is_file():
         yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
@@ -86,6 +89,29 @@ def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
         if value is not None and chat_template_path(value) is None:
             shipped = ", ".join(shipped_chat_templates()) or "none"
             yield at, f"is neither a file nor a shipped chat template; shipped: {shipped}"
+
+
+def callables_are_found(pipeline: Pipeline) -> Iterator[Finding]:
+    """A callable's module has a file, and the function stands at its top level; nothing is imported."""
+    for at, block in data_blocks(pipeline):
+        if block.callable is not None:
+            try:
+                source_file(block.callable)
+            except UserError as error:
+                yield (*at, "callable"), str(error)
+
+
+def formats_serve_the_stage(pipeline: Pipeline) -> Iterator[Finding]:
+    """A declared format has what the stage's kind trains on."""
+    for index, stage in _stages(pipeline):
+        if isinstance(stage, EvaluateStage) or stage.data.format is None:
+            continue
+        purpose = PURPOSES[stage.kind]
+        found = FORMATS[stage.data.format]
+        if purpose not in found.serves:
+            serving = ", ".join(each.name for each in FORMATS.values() if purpose in each.serves)
+            at: KeyPath = ("stages", index, "data", "format")
+            yield at, f"gives no rows for a stage of kind {stage.kind}; use one of {serving}"
 
 
 def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:

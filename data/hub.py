@@ -1,0 +1,67 @@
+"""Rows and licence of a data set on the Hugging Face hub, by commit; whole from the cache, or streamed up to a limit.
+
+Every way in which the hub fails (no network, offline, no such data set, split or file) is a UserError.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from data.errors import UserError
+from data.json_rows import Read
+
+
+def hub_rows(block: Any, commit: str) -> Iterator[Read]:
+    """Yield the rows of a hub block; with `streaming` the first `limit` ones, and no more are fetched."""
+    import datasets
+
+    name = block.hub.partition("@")[0]
+    options = {"streaming": True} if block.streaming else {}
+    try:
+        loaded = datasets.load_dataset(name, block.subset, split=block.split, revision=commit, **options)
+        for row in islice(loaded, block.limit if block.streaming else None):
+            yield None, dict(row)
+    except _failures() as error:
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise UserError(
+            f"data.hub={block.hub}, split {block.split!r}, subset {block.subset!r} could not be loaded: {reason}."
+            f"{_advice(error)}"
+        ) from error
+
+
+def hub_licence(name: str, commit: str) -> dict[str, str] | None:
+    """Return {"name", "from"} by the data set's card at this commit; None where it names none or cannot be fetched."""
+    from huggingface_hub import DatasetCard, hf_hub_download
+
+    try:
+        path = hf_hub_download(name, "README.md", repo_type="dataset", revision=commit)
+        with open(path, encoding="utf-8") as file:
+            found = DatasetCard(file.read()).data.get("license")
+    except _failures():
+        return None
+    names = found if isinstance(found, list) else [found]
+    return {"name": ", ".join(map(str, names)), "from": "the hub's card"} if found else None
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What the hub's libraries raise: OSErrors for a missing network and data set, ValueErrors for an unknown split,
+    RuntimeErrors for a data set that is a script.
+    """
+    import httpx
+    import pyarrow
+    import yaml
+    from datasets.exceptions import DatasetsError
+
+    return (OSError, ValueError, RuntimeError, httpx.HTTPError, pyarrow.ArrowException, DatasetsError, yaml.YAMLError)
+
+
+def _advice(error: Exception) -> str:
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return " The hub is offline (HF_HUB_OFFLINE): fetch this commit once with a network, or give the files as path"
+    if isinstance(error, ConnectionError | httpx.TransportError):
+        return " Check the network, or give the files as path"
+    return ""
