@@ -26,3 +26,13 @@ def find_run(text: str) -> RunFolder:
     raise UserError(
         f"{text}: no run there (no {RESOLVED_NAME} in {looked}); give runs/NAME, NAME, or the pipeline's YAML"
     )
+
+
+def find_runs(text: str) -> list[RunFolder]:
+    """Return the run that `text` means, or the runs of an array or sweep whose folder it is."""
+    for folder in (Path(text), DEFAULT_RUNS_DIR / text):
+        if folder.is_dir() and not RunFolder(folder).resolved_path.is_file():
+            runs = [RunFolder(path.parent) for path in sorted(folder.glob(f"*/{RESOLVED_NAME}"))]
+            if runs:
+                return runs
+    return [find_run(text)]

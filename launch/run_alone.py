@@ -56,7 +56,8 @@ def run_alone(request: RunRequest, name: str) -> int:
         code = _run(request, pipeline, folder, lock, plan)
         if code in (0, GATE_NOT_MET):
             show_results(folder)
-    say(f"total {duration(time.monotonic() - started)}. {closing(code, folder)}")
+    ended = f"{name} is done." if code == 0 else closing(code, folder)
+    say(f"total {duration(time.monotonic() - started)}. {ended}")
     return code
 
 

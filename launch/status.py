@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from launch.lock import LOCK_NAME, owner_alive, read_owner
+from launch.lock import LOCK_NAME, owner_alive, read_owner, stage_locks
+from launch.slurm.status import jobs_text
 from launch.words import table
 from training.environment import describe_environment, environment_differences
 from training.rank_state import read_rank_states
@@ -36,6 +37,9 @@ def status_text(run: RunFolder) -> str:
     lines.append(table(["folder", "use", "state", "result"], rows) if rows else "no stage has started")
     if waiting:
         lines += ["", f"not started: {', '.join(waiting)}"]
+    jobs = jobs_text(run.path)
+    if jobs is not None:
+        lines += ["", jobs]
     if any(row[1] == "unused" for row in rows):
         lines += [
             "",
@@ -48,10 +52,16 @@ def status_text(run: RunFolder) -> str:
 
 
 def _runner(run: RunFolder) -> str:
-    owner = read_owner(run.path / LOCK_NAME)
-    if owner is not None and owner_alive(owner, run.path / LOCK_NAME):
-        return f"running (process {owner['pid']} on {owner['host']} since {owner.get('started_at', '?')})"
-    return "not running"
+    """Who holds the lock of the run, or those of its stages."""
+    runners = []
+    for path in [run.path / LOCK_NAME, *stage_locks(run.path)]:
+        owner = read_owner(path)
+        if owner is not None and owner_alive(owner, path):
+            what = "" if path.name == LOCK_NAME else f"{path.stem}, "
+            job = f"job {owner['slurm_job']}, " if "slurm_job" in owner else ""
+            since = owner.get("started_at", "?")
+            runners.append(f"running ({what}{job}process {owner['pid']} on {owner['host']} since {since})")
+    return ", ".join(runners) or "not running"
 
 
 def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:

@@ -9,8 +9,8 @@ from launch.slurm.client import ask, try_to_ask
 from launch.slurm.record import SubmittedJob, submitted_jobs
 
 ENDED = ("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL", "DEADLINE")
-GONE = "GONE"
-"""Not a state of Slurm's: the job has left the queue, and no accounting says how it ended."""
+GONE = "LEFT THE QUEUE"
+"""Not a state of Slurm's: no accounting says how the job ended."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ The pipeline file is copied beside the scripts, and the jobs read the copy: what
 is written into the run folder's slurm.json the moment Slurm has it.
 """
 
+import itertools
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,14 +18,16 @@ from launch.slurm.client import ask, require
 from launch.slurm.cluster import check_cluster, check_environment_file
 from launch.slurm.jobs import Job, stage_jobs, whole_job
 from launch.slurm.queue import living_jobs
-from launch.slurm.record import SubmittedJob, add_job, open_submission, read_submissions
+from launch.slurm.record import SubmittedJob, add_job, open_submission
 from launch.slurm.script import Batch, Member, check_paths, script_text
 from training.config import Pipeline
 from training.pins import save_pins
 from training.plan import RunPlan, plan_run
+from training.record import write_json
 from training.run_folder import RunFolder
 
 CONFIG_COPY = "pipeline.yaml"
+JOBS_NAME = "jobs.json"
 _ADD = """\
 runtime.slurm is missing, which says what the jobs ask for; for instance:
 runtime:
@@ -80,8 +84,7 @@ def _batch(request: SubmitRequest) -> Batch:
     if runtime.slurm is None:
         raise UserError(_ADD)
     folder = request.folder.absolute()
-    number = len(read_submissions(request.members[0].run_dir)) + 1
-    scripts = folder / "slurm" / f"{number:03d}"
+    scripts = _free_folder(folder / "slurm")
     members = tuple(Member(m.name, tuple(m.overrides), m.run_dir.absolute()) for m in request.members)
     check_paths([folder, Path.cwd(), *(member.run_dir for member in members)])
     return Batch(
@@ -97,13 +100,19 @@ def _batch(request: SubmitRequest) -> Batch:
     )
 
 
+def _free_folder(folder: Path) -> Path:
+    """The first numbered folder from which nothing was submitted: the scripts of a job stay as Slurm got them."""
+    numbers = (folder / f"{number:03d}" for number in itertools.count(1))
+    return next(path for path in numbers if not (path / JOBS_NAME).exists())
+
+
 def _refuse_if_queued(run_dir: Path) -> None:
     living = living_jobs(run_dir)
     if living:
         ids = ", ".join(job.id for job in living)
         raise UserError(
             f"{run_dir} has jobs in the queue: {ids}; wait for them (posttrain status), "
-            f"or take them back with `posttrain cancel {run_dir}`"
+            f"or take them back with `posttrain cancel {shlex.quote(str(run_dir))}`"
         )
 
 
@@ -168,6 +177,7 @@ def _submit_all(batch: Batch, scripts: list[tuple[Job, Path]]) -> None:
     try:
         for job, path in scripts:
             ids[job.name] = _sbatch(batch, job, path, ids)
+            write_json(path.parent / JOBS_NAME, ids)
             for index, member in enumerate(batch.members):
                 add_job(member.run_dir, _submitted(batch, job, path, ids, index))
             waits = f" after {', '.join(ids[name] for name in job.after)}" if job.after else ""
@@ -176,8 +186,8 @@ def _submit_all(batch: Batch, scripts: list[tuple[Job, Path]]) -> None:
         if ids:
             ask("scancel", *reversed(ids.values()))
         raise
-    where = batch.members[0].run_dir if not batch.is_array else batch.members[0].run_dir.parent
-    print(f"posttrain: {len(ids)} jobs submitted; output in {batch.logs}. `posttrain status {where}` shows the queue")
+    where = shlex.quote(str(batch.logs.parent))
+    print(f"posttrain: {len(ids)} jobs submitted, output in {batch.logs}; `posttrain status {where}` shows the queue")
 
 
 def _sbatch(batch: Batch, job: Job, path: Path, ids: dict[str, str]) -> str:

@@ -15,13 +15,13 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Cancel the jobs that wait or run."""
-    from launch.find_run import find_run
+    from launch.find_run import find_runs
     from launch.slurm.queue import cancel
 
-    run = find_run(arguments.run)
-    jobs = cancel(run.path)
-    for job in jobs:
-        print(f"posttrain: cancelled job {job.id} {job.name}")
-    if not jobs:
-        print(f"posttrain: no job of {run.path} waits or runs")
+    for run in find_runs(arguments.run):
+        jobs = cancel(run.path)
+        for job in jobs:
+            print(f"posttrain: cancelled job {job.id} {job.name}")
+        if not jobs:
+            print(f"posttrain: no job of {run.path} waits or runs")
     return 0

@@ -14,9 +14,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print the state of a run."""
-    from launch.find_run import find_run
+    """Print the state of a run, or of each run of an array."""
+    from launch.find_run import find_runs
     from launch.status import status_text
 
-    print(status_text(find_run(arguments.run)))
+    print("\n\n".join(status_text(run) for run in find_runs(arguments.run)))
     return 0
