@@ -11,6 +11,7 @@ from training.ledger import Ledger
 from training.pins import Pins
 from training.rank_state import RankState
 from training.record import read_record
+from training.stop_signals import StopSignals
 from training.world import World
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ class StageContext:
     ledger: Ledger = field(default_factory=Ledger)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     started: float = field(default_factory=time.monotonic)
+    started_unix: float = field(default_factory=time.time)
     training_parent: Path = Path()  # the parent's plain weights, set by training.train before a trainer is built
+
+    stop: StopSignals = field(default_factory=StopSignals)
 
     def __post_init__(self) -> None:
         self.state = RankState(self.folder, self.world.rank)
+        self.ledger.on_change = self.state.enter
 
     @property
     def stage(self) -> Any:

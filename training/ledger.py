@@ -34,6 +34,7 @@ class Ledger:
         self._step_started = self._since
         self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
+        self.on_change: Callable[[str | None], None] = lambda phase: None  # hears each phase that begins or goes on
 
     @property
     def phase(self) -> str | None:
@@ -61,11 +62,13 @@ class Ledger:
             raise KeyError(f"{phase} is not a phase of the ledger: {', '.join(PHASES)}")
         self._charge()
         self._stack.append(phase)
+        self.on_change(phase)
 
     def leave(self) -> None:
         """Close the phase opened last."""
         self._charge()
         self._stack.pop()
+        self.on_change(self.phase)
 
     def begin(self) -> None:
         """Start the first step here: what came before (loading, tokenising) is not a step's time."""

@@ -6,9 +6,9 @@ again, so it needs nothing but the config, and exits with the codes of DESIGN (0
 
 import argparse
 import contextlib
+import functools
 import os
 import shutil
-import signal
 import sys
 import traceback
 import warnings
@@ -26,8 +26,10 @@ from training.plan import RunPlan, plan_run
 from training.record import read_record, write_record
 from training.rows import ROWS_CACHE
 from training.run_folder import RunFolder, run_path
+from training.stacks import answer_with_stacks
 from training.stage_record import stage_record
-from training.world import World, barrier, leave, read_world
+from training.stop_signals import StopSignals
+from training.world import World, barrier, is_port_taken, leave, read_world
 
 NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE)
 EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
@@ -50,8 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one rank and return its exit code."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     context: StageContext | None = None
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: sys.exit(EXIT_PREEMPTED))  # training listens for itself (training.preemption)
+    stop = StopSignals()
+    stop.listen()
     try:
         quiet_libraries()
         pipeline = load_pipeline(arguments.config, arguments.overrides)
@@ -63,12 +65,16 @@ def main(argv: list[str] | None = None) -> int:
             check_samples(pipeline, plan_run(pipeline, run_path(pipeline, arguments.run_dir)))
             return 0
         context = open_stage(pipeline, arguments)
+        context.stop = stop
+        stop.before_leaving = functools.partial(context.state.finish, "preempted")
+        answer_with_stacks(context.folder, context.world.rank)
         code = run_rank(context)
         context.state.finish("done" if code == 0 else "preempted")
         return code
     except Exception as error:
         return report_failure(error, context, arguments.debug)
     finally:
+        stop.close()
         if not arguments.check:
             leave()
 
@@ -169,6 +175,7 @@ def ensure_parents(context: StageContext) -> None:
     if context.parent_name == "base" and context.world.is_main and read_record(context.folder_of("base")) is None:
         base = StageContext(context.pipeline, context.plan, context.plan["base"], context.run_dir, World(0, 0, 1))
         run_base(base)
+        base.state.finish("done")
     barrier(context.world)
     for name in context.planned.parents:
         context.record_of(name)
@@ -184,6 +191,9 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     elif isinstance(error, RewardErrors):
         code, outcome = EXIT_STOPPED, "stopped"
     message = str(error)
+    if is_port_taken(error):
+        code, outcome = EXIT_USER, "user_error"
+        message = f"MASTER_PORT {os.environ.get('MASTER_PORT')} is taken on this host; choose another, or repeat"
     full = code == EXIT_FAILED and is_full_disk(error, existing(Path() if context is None else context.folder))
     if full:
         message = f"no space left on the device ({type(error).__name__}: {error}); nothing finished is lost"

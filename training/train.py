@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from training.resumable import ResumeState
 from training.rows import stage_rows
 from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
+from training.walltime import Deadline, end_time, longest_save_s
 from training.world import barrier, join_deepspeed_on_cpu
 
 
@@ -66,7 +68,7 @@ def run(context: StageContext) -> StageResult:
 
     if preemption.requested:
         tracker.finish()
-        context.say(f"stopped at step {trainer.state.global_step} by a signal; run the same command to go on")
+        context.say(f"stopped at step {trainer.state.global_step} {preemption.words()}; run the same command to go on")
         return StageResult(preempted=True)
     context.state.update(force=True, phase="save")
     save_artifact(trainer, stage, context.parent_model, tokenizer, context.folder / "model", context.world)
@@ -122,8 +124,9 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     callback.flops_per_token = 6.0 * sum(p.numel() for p in trainer.model.parameters())
     device = next(trainer.model.parameters()).device
     callback.peak_flops = measured_peak_flops(torch.bfloat16 if trainer.args.bf16 else torch.float32, device)
-    preemption = Preemption(context.world)
-    preemption.listen()
+    end = end_time(context.pipeline.runtime.walltime, context.started_unix, os.environ)
+    deadline = Deadline(end, longest_save_s(callback.path))
+    preemption = Preemption(context.world, context.state, context.stop, deadline)
     resume = ResumeState(trainer, checkpoint)
     trainer.remove_callback(PrinterCallback)
     for hook in (resume, callback, preemption):
@@ -136,7 +139,7 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
 
 
 def count_tokens(trainer: Any, callback: MetricsCallback, rows_per_sample: int) -> None:
-    """Count the unpadded tokens and samples (a pair is two rows) of every micro-batch that is trained on."""
+    """Count tokens, positions and samples (a pair is two rows, a packed row many) of every micro-batch trained on."""
     original = trainer._prepare_inputs
 
     def counted(inputs: Any) -> Any:
@@ -148,7 +151,9 @@ def count_tokens(trainer: Any, callback: MetricsCallback, rows_per_sample: int) 
         else:
             masks = [torch.ones_like(prepared["input_ids"])]
         rows = masks[0].shape[0] // rows_per_sample
-        callback.count(int(sum(mask.sum() for mask in masks)), rows)
+        if "position_ids" in prepared:
+            rows = int((prepared["position_ids"] == 0).sum())
+        callback.count(int(sum(mask.sum() for mask in masks)), rows, sum(mask.numel() for mask in masks))
         return prepared
 
     trainer._prepare_inputs = counted

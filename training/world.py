@@ -78,6 +78,12 @@ def join_deepspeed_on_cpu() -> None:
         PartialState(backend="gloo")
 
 
+def is_port_taken(error: BaseException) -> bool:
+    """Whether the ranks could not meet because something else listens on MASTER_PORT; all of torch's store errors are
+    DistNetworkErrors whose text alone tells them apart."""
+    return type(error).__name__ == "DistNetworkError" and "EADDRINUSE" in str(error)
+
+
 def leave() -> None:
     """Leave the process group, if one was joined."""
     import torch.distributed
