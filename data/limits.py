@@ -3,16 +3,14 @@
 from typing import Any
 
 
-def drop_long_prompts(
-    rows: list[dict[str, Any]], tokenizer: Any, max_prompt_tokens: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the rows whose prompt (messages) has at most `max_prompt_tokens` tokens, and how many were dropped.
+def long_prompts(rows: list[dict[str, Any]], tokenizer: Any, max_prompt_tokens: int) -> dict[int, str]:
+    """Return the index of each row whose prompt (messages) has more than `max_prompt_tokens` tokens -> how many.
 
     Counted on the prompt as the model gets it: the chat template with the generation prompt. A template that cannot
     render a row raises the template's own error.
     """
-    kept = [row for row in rows if prompt_tokens(row["prompt"], tokenizer) <= max_prompt_tokens]
-    return kept, len(rows) - len(kept)
+    counts = ((index, prompt_tokens(row["prompt"], tokenizer)) for index, row in enumerate(rows))
+    return {index: f"{count} tokens" for index, count in counts if count > max_prompt_tokens}
 
 
 def prompt_tokens(prompt: list[dict[str, str]], tokenizer: Any) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from data.errors import UserError
 from data.formats import prompt_texts, to_preference, to_prompts, to_sft
-from data.limits import drop_long_prompts
+from data.limits import long_prompts
 
 USER = {"role": "user", "content": "2 + 3 ="}
 GOOD = {"role": "assistant", "content": "5"}
@@ -123,9 +123,7 @@ class WordTokenizer:
         return {"input_ids": [len(word) for word in text.split()]}
 
 
-def test_drop_long_prompts_counts_the_rendered_prompt() -> None:
+def test_long_prompts_counts_the_rendered_prompt() -> None:
     """ "a b" renders to <user> a b <assistant>: 4 tokens; "a b c" to 5."""
     rows = to_prompts([{"prompt": "a b"}, {"prompt": "a b c"}, {"prompt": "a"}])
-    kept, dropped = drop_long_prompts(rows, WordTokenizer(), 4)
-    assert kept == [rows[0], rows[2]]
-    assert dropped == 1
+    assert long_prompts(rows, WordTokenizer(), 4) == {1: "5 tokens"}

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.accounting import DROPPED_ROWS, write_dropped
 from data.errors import UserError
 from data.formats import convert
-from data.limits import drop_long_prompts
+from data.limits import long_prompts
 from data.sources import Rows, load_rows
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext
@@ -19,7 +20,6 @@ from training.world import barrier
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
-
 
 
 def source_rows(
@@ -45,11 +45,13 @@ def stage_rows(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the rows a stage works on and their account for the record: rows in, kept, dropped by reason, hash."""
     seed = data_seed(context.pipeline, context.planned.name)
-    rows, account = usable_rows(context.stage, seed, context.system, tokenizer, context.folder_of, context.pin)
-    for reason, count in account["dropped"].items():
-        if count and reason != "limit":
-            context.say(f"dropped {count} of {account['rows_in']} rows: {reason}")
-    return rows, account
+    usable = rows_in_limits(context.stage, seed, context.system, tokenizer, context.folder_of, context.pin)
+    for reason, count in usable.account.counts().items():
+        if reason != "limit":
+            context.say(f"dropped {count} of {usable.rows_in} rows: {reason} ({DROPPED_ROWS} lists them)")
+    if context.world.is_main:
+        write_dropped(context.folder / DROPPED_ROWS, [usable.account])
+    return usable.rows, account_in_record(usable)
 
 
 def usable_rows(
@@ -63,28 +65,43 @@ def usable_rows(
     """Return a stage's rows after its limits, and their account; UserError if none is left. Needs no folder of its own,
     so the data doctor calls it before a run.
     """
+    usable = rows_in_limits(stage, seed, system, tokenizer, stage_folder, pin)
+    return usable.rows, account_in_record(usable)
+
+
+def rows_in_limits(
+    stage: Any,
+    seed: int,
+    system: str | None,
+    tokenizer: "PreTrainedTokenizerBase",
+    stage_folder: Callable[[str], Path],
+    pin: Callable[[str], str],
+) -> Rows:
+    """Return a stage's rows after `limit` and `max_prompt_tokens`; UserError if none is left."""
     block = stage.data
-    loaded, rows = source_rows(stage, seed, system, stage_folder, pin)
-    dropped = loaded.account.counts()
-    if block.limit is not None and len(rows) > block.limit:
-        dropped["limit"] = len(rows) - block.limit
-        rows = rows[: block.limit]
+    usable, _ = source_rows(stage, seed, system, stage_folder, pin)
+    if block.limit is not None:
+        usable = usable.without(dict.fromkeys(range(block.limit, len(usable.rows)), ""), "limit")
     if block.max_prompt_tokens is not None:
-        rows, dropped["prompt_too_long"] = drop_long_prompts(rows, tokenizer, block.max_prompt_tokens)
-    if not rows:
+        usable = usable.without(long_prompts(usable.rows, tokenizer, block.max_prompt_tokens), "prompt_too_long")
+    if not usable.rows:
         raise UserError(
-            f"stages.{stage.name}.data: no row is left of {loaded.rows_in} (dropped: {dropped}); "
+            f"stages.{stage.name}.data: no row is left of {usable.rows_in} (dropped: {usable.account.counts()}); "
             "raise max_prompt_tokens or give other data"
         )
-    digest = hashlib.sha256(canonical_json(rows).encode()).hexdigest()
-    account = {
-        "source": loaded.source,
-        "rows_in": loaded.rows_in,
-        "rows_kept": len(rows),
-        "dropped": dropped,
-        "rows_sha256": digest,
+    usable.account.check_kept(len(usable.rows))
+    return usable
+
+
+def account_in_record(usable: Rows) -> dict[str, Any]:
+    """What the record says of a stage's rows: source, rows in, kept, dropped by reason, hash."""
+    return {
+        "source": usable.source,
+        "rows_in": usable.rows_in,
+        "rows_kept": len(usable.rows),
+        "dropped": usable.account.counts(),
+        "rows_sha256": hashlib.sha256(canonical_json(usable.rows).encode()).hexdigest(),
     }
-    return rows, account
 
 
 ROWS_CACHE = "rows_cache"

@@ -9,11 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data.errors import UserError
-from data.formats.format import Example, Format
+from data.formats.format import Format
 from data.formats.shape import Shape, shape
 from data.formats.table import FORMATS
 from data.row_checks import BadRow
 
+_PARTS = {
+    "sft": ("prompt", "completion", "surplus"),
+    "preference": ("prompt", "chosen", "rejected"),
+    "prompt": ("prompt", "answer"),
+}
+"""What of an example a purpose uses."""
 _EXAMPLE = "Map other names with data.columns, for example columns: {prompt: question}"
 
 
@@ -49,7 +55,7 @@ def recognise(rows: Sequence[dict[str, Any]], purpose: str, where: Callable[[int
             f"the rows are of different formats: {'; '.join(seen[:4])}. Split them into one source for each format, or "
             "declare one (data.format) and let max_bad_rows drop the others"
         )
-    if len(common) > 1 and not _mean_the_same([FORMATS[name] for name in common], rows):
+    if len(common) > 1 and not _mean_the_same([FORMATS[name] for name in common], rows, purpose):
         index = min(first.values())
         raise UserError(
             f"{where(index)} fits several formats: "
@@ -59,9 +65,10 @@ def recognise(rows: Sequence[dict[str, Any]], purpose: str, where: Callable[[int
     return FORMATS[min(common, key=list(FORMATS).index)]
 
 
-def candidates(found: Shape, purpose: str) -> frozenset[str]:
-    """Return the names of the formats that a row of this shape may be in."""
-    fitting = [each for each in FORMATS.values() if purpose in each.serves and each.fits(found)]
+def candidates(found: Shape, purpose: str | None) -> frozenset[str]:
+    """Return the names of the formats that a row of this shape may be in; None asks for any purpose."""
+    serving = [each for each in FORMATS.values() if purpose is None or purpose in each.serves]
+    fitting = [each for each in serving if each.fits(found)]
     beaten = {other.name for each in fitting for other in fitting if each.beats(other, found)}
     return frozenset(each.name for each in fitting if each.name not in beaten)
 
@@ -73,8 +80,8 @@ def _nearest(rows: Sequence[dict[str, Any]], purpose: str) -> Format:
     present = [each for each in serving if set(each.needs) <= found]
     if present:
         return max(present, key=lambda each: len(each.needs))
-    elsewhere = [each for each in FORMATS.values() if any(each.fits(shape(row)) for row in rows[:1])]
-    hint = "".join(f" These are {each.name} rows: {each.becomes}." for each in elsewhere[:1])
+    elsewhere = sorted(candidates(shape(rows[0]), None))
+    hint = "".join(f" These look like {name} rows: {FORMATS[name].becomes}." for name in elsewhere[:1])
     needed = list(dict.fromkeys("+".join(each.needs) for each in serving))
     raise UserError(
         f"{purpose} rows need the columns {' or '.join(needed[:5])} (docs/data.md has every format); "
@@ -82,16 +89,17 @@ def _nearest(rows: Sequence[dict[str, Any]], purpose: str) -> Format:
     )
 
 
-def _mean_the_same(formats: list[Format], rows: Sequence[dict[str, Any]]) -> bool:
-    return all(_same([_parsed(each, row) for each in formats]) for row in rows)
+def _mean_the_same(formats: list[Format], rows: Sequence[dict[str, Any]], purpose: str) -> bool:
+    for row in rows:
+        meant = [_meant(each, row, purpose) for each in formats]
+        if any(other != meant[0] for other in meant):
+            return False
+    return True
 
 
-def _same(examples: list[Example | None]) -> bool:
-    return all(example == examples[0] for example in examples)
-
-
-def _parsed(each: Format, row: dict[str, Any]) -> Example | None:
+def _meant(each: Format, row: dict[str, Any], purpose: str) -> list[Any] | None:
     try:
-        return each.parse(row)
+        example = each.parse(row)
     except BadRow:
         return None
+    return [getattr(example, part) for part in _PARTS[purpose]]
