@@ -8,15 +8,16 @@ from typing import Any
 from trl import DPOTrainer
 
 from training.context import StageContext
+from training.length_groups import OrdersStepsByLength
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
 from training.token_cache import tokenised_rows
 from training.tokens import TakesTokenisedPairs
 
 
-class DpoTrainer(TakesTokenisedPairs, SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
-    """DPOTrainer (TRL 1.16) with three overrides: rows tokenised before, a sampler of whole batches by epoch, and
-    committed checkpoints.
+class DpoTrainer(TakesTokenisedPairs, OrdersStepsByLength, SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
+    """DPOTrainer (TRL 1.16) with three overrides: rows tokenised before, a sampler of whole batches by epoch,
+    each in order of length, and committed checkpoints.
     """
 
 

@@ -151,6 +151,9 @@ METRICS: dict[str, Metric] = {
     "rank/slowest": Metric("Slowest rank", "rank", "The rank that was busiest in this step; with several ranks only."),
     "perf/tokens_per_s": Metric("Throughput", "tokens/s", "Unpadded tokens trained on per second, over all ranks."),
     "perf/samples_per_s": Metric("Throughput", "rows/s", "Rows trained on per second, over all ranks."),
+    "perf/padding_share": Metric(
+        "Padding", "share", "Share of the positions of the step's micro-batches that are padding; 0 with packing."
+    ),
     "perf/mfu": Metric(
         "Arithmetic used", "share", "Model FLOP/s over the FLOP/s measured on this machine at the start."
     ),

@@ -30,13 +30,13 @@ class MetricsCallback(TrainerCallback):
         self.flops_per_token = 0.0
         self.peak_flops = 0.0
         self._pending: dict[str, Any] = {}
-        self._tokens = 0
-        self._rows = 0
+        self._tokens = self._rows = self._positions = 0
 
-    def count(self, tokens: int, rows: int) -> None:
-        """Add a micro-batch's unpadded tokens and rows to the step under way."""
+    def count(self, tokens: int, rows: int, positions: int) -> None:
+        """Add a micro-batch's unpadded tokens, its rows and its positions, padding included, to the step under way."""
         self._tokens += tokens
         self._rows += rows
+        self._positions += positions
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -63,8 +63,9 @@ class MetricsCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Close the step's account over all ranks."""
         self.write()
-        mine = {"timing": self.ledger.end_step(), "tokens": self._tokens, "rows": self._rows, "gb": peak_memory_gb()}
-        self._tokens = self._rows = 0
+        counts = {"tokens": self._tokens, "rows": self._rows, "positions": self._positions}
+        mine = {"timing": self.ledger.end_step(), "gb": peak_memory_gb(), **counts}
+        self._tokens = self._rows = self._positions = 0
         self._pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
 
     def _combine(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -80,6 +81,8 @@ class MetricsCallback(TrainerCallback):
         tokens, rows = sum(r["tokens"] for r in ranks), sum(r["rows"] for r in ranks)
         record["perf/tokens_per_s"] = tokens / step_s
         record["perf/samples_per_s"] = rows / step_s
+        positions = sum(r["positions"] for r in ranks)
+        record["perf/padding_share"] = 1 - tokens / positions if positions else 0.0
         record["perf/peak_memory_gb"] = sum(r["gb"] for r in ranks)
         if self.peak_flops:
             record["perf/mfu"] = self.flops_per_token * tokens / step_s / (self.peak_flops * size)

@@ -8,12 +8,15 @@ from typing import Any
 from trl import SFTTrainer
 
 from training.context import StageContext
+from training.length_groups import OrdersStepsByLength
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
 from training.token_cache import tokenised_rows
 
 
-class SftTrainer(SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
-    """SFTTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, and committed checkpoints."""
+class SftTrainer(OrdersStepsByLength, SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
+    """SFTTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, each in order of length, and
+    committed checkpoints.
+    """
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:
