@@ -7,21 +7,26 @@ several. A node takes its number from SLURM_NODEID and the rendezvous from MASTE
 
 import argparse
 import os
+import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError
+from launch.hang import HangDoctor
 from launch.nodes import end_path
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import Patience, Rank, Watch, run_ranks
-from launch.ranks_end import PREEMPTED, Halt, RanksEnd, read_end, write_end
+from launch.ranks_end import PREEMPTED, Halt, RanksEnd, how_it_ended, read_end, write_end
 from launch.rendezvous import Rendezvous
+from launch.slots import require_slots
 from training.config import Runtime, load_pipeline
 from training.plan import PlannedStage, plan_run
+from training.rank_state import close_rank_state, forget_rank_states
 from training.run_folder import RunFolder, run_path
+from training.walltime import end_time
 
 EXIT_USER = 2
 LOOK_EVERY_S = 2.0
@@ -59,12 +64,31 @@ def run_node(
     inherit: Sequence[int] = (),
     end_time: float | None = None,
 ) -> RanksEnd:
-    """Start one node's ranks and wait for them."""
-    environments = rank_environments(ranks.runtime, ranks.offline, node=node, rendezvous=rendezvous)
+    """Start one node's ranks and wait for them; every rank's state file says afterwards how it ended."""
+    runtime = ranks.runtime
+    environments = rank_environments(runtime, ranks.offline, node=node, rendezvous=rendezvous, end_time=end_time)
+    if node == 0:
+        print(f"{ranks.stage.name}  {world_in_words(runtime, environments[0])}", flush=True)
+    local = [int(environment.get("RANK", 0)) for environment in environments]
     watches: list[Watch] = []
-    if ranks.runtime.nodes > 1:
-        watches.append(OtherNodes(ranks.logs, ranks.label, node, ranks.runtime.nodes))
-    return run_ranks(ranks.command, environments, ranks.log_path, inherit, watches, end_time)
+    if runtime.nodes > 1:
+        watches.append(OtherNodes(ranks.logs, ranks.label, node, runtime.nodes))
+    forget_rank_states(ranks.stage.folder, local)
+    if runtime.stall_limit is not None:
+        watches.append(HangDoctor(ranks.stage.folder, runtime.processes, runtime.stall_limit))
+    end = run_ranks(ranks.command, environments, ranks.log_path, inherit, watches, end_time)
+    for rank, code in end.codes.items():
+        outcome = "failed" if end.halt is None or end.halt.elsewhere else "stopped"
+        close_rank_state(ranks.stage.folder, rank, outcome, how_it_ended(code))
+    return end
+
+
+def world_in_words(runtime: Runtime, environment: Mapping[str, str]) -> str:
+    """Say what the ranks were given: "4 ranks on 2 nodes meet at 10.0.0.1:29500, OMP_NUM_THREADS 8"."""
+    count = "1 rank" if runtime.processes == 1 else f"{runtime.processes} ranks"
+    nodes = f" on {runtime.nodes} nodes" if runtime.nodes > 1 else ""
+    meet = f" meet at {environment['MASTER_ADDR']}:{environment['MASTER_PORT']}" if "MASTER_ADDR" in environment else ""
+    return f"{count}{nodes}{meet}, OMP_NUM_THREADS {environment['OMP_NUM_THREADS']}"
 
 
 class OtherNodes:
@@ -97,16 +121,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = stage_command(
             arguments.config, ["--stage", stage.name], arguments.overrides, run_dir, arguments.debug
         )
-        return run_this_node(StageRanks(command, pipeline.runtime, pipeline.offline, run_dir, stage))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_USER
+    return run_this_node(StageRanks(command, pipeline.runtime, pipeline.offline, run_dir, stage))
 
 
 def run_this_node(ranks: StageRanks) -> int:
     """Run the ranks of the node that srun's environment names."""
     node = int(os.environ["SLURM_NODEID"])
-    end = run_node(ranks, node, Rendezvous(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])))
+    rendezvous = Rendezvous(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    try:
+        require_slots(ranks.runtime)
+        end = run_node(ranks, node, rendezvous, end_time=end_time(None, 0.0, os.environ))
+    except UserError as error:
+        end = RanksEnd({}, halt=Halt(EXIT_USER, f"node {node} ({platform.node()}): {error}"))
     write_end(end_path(ranks.logs, ranks.label, node), end)
     return end.code
 

@@ -18,6 +18,7 @@ from launch.ranks_end import PREEMPTED, TAIL_LINES, Halt, RanksEnd, read_end, to
 from launch.rendezvous import Rendezvous
 from launch.signals import SignalInbox
 from training.config import Runtime
+from training.walltime import END_TIME_VARIABLE
 
 FAILED = 1
 POLL_S = 0.2
@@ -63,6 +64,8 @@ def run_on_nodes(
     step_log = logs / f"{label}.srun.log"
     step_log.touch()
     environment = {**os.environ, "MASTER_ADDR": rendezvous.address, "MASTER_PORT": str(rendezvous.port)}
+    if end_time is not None:
+        environment[END_TIME_VARIABLE] = str(end_time)
     follower = LogFollower(step_log)
     with SignalInbox() as inbox, step_log.open("ab") as log, follower:
         step = subprocess.Popen(

@@ -8,6 +8,8 @@ from pathlib import Path
 from launch.rendezvous import Rendezvous, local_rendezvous
 from training.config import Runtime
 from training.environment import available_cores, has_accelerator
+from training.walltime import END_TIME_VARIABLE
+from training.world import COLLECTIVE_TIMEOUT_VARIABLE
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LAUNCHER_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -17,6 +19,7 @@ _TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "WANDB_ERROR_REPORTING": "false",
 }
+COLLECTIVE_TIMEOUT_FACTOR = 10
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -36,10 +39,11 @@ def rank_environments(
     outer: Mapping[str, str] = os.environ,
     node: int = 0,
     rendezvous: Rendezvous | None = None,
+    end_time: float | None = None,
 ) -> list[dict[str, str]]:
     """Return the environment of each rank of one node; a single rank without DeepSpeed gets no process group.
 
-    Without a `rendezvous` the ranks meet on this host.
+    Without a `rendezvous` the ranks meet on this host. `end_time` (seconds since 1970) is when they must have ended.
     """
     local_size = runtime.processes // runtime.nodes
     common = {key: value for key, value in outer.items() if key not in _LAUNCHER_NAMES}
@@ -49,6 +53,10 @@ def rank_environments(
     if not has_accelerator():
         common.setdefault("DS_ACCELERATOR", "cpu")
     common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // local_size))
+    if end_time is not None:
+        common[END_TIME_VARIABLE] = str(end_time)
+    if runtime.stall_limit is not None:  # the hang doctor speaks first: it knows more than a collective's timeout
+        common[COLLECTIVE_TIMEOUT_VARIABLE] = str(COLLECTIVE_TIMEOUT_FACTOR * runtime.stall_limit)
     common["TOKENIZERS_PARALLELISM"] = "false"
     common["PYTHONUNBUFFERED"] = "1"
     common["PYTHONSAFEPATH"] = "1"  # a folder named data/ where the user works must not hide our package

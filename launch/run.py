@@ -5,6 +5,7 @@ the first stage that does not end well. It never imports torch: checks and stage
 """
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +19,15 @@ from launch.nodes import run_on_nodes
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from launch.ranks_end import INTERRUPTED, PREEMPTED, RanksEnd, failure_text
-from launch.rendezvous import require_job, slurm_rendezvous
+from launch.rendezvous import slurm_rendezvous
+from launch.slots import require_hosts
 from training.config import Pipeline, Runtime, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.progress import duration
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, run_path
+from training.walltime import end_time
 
 FAILED = 1
 GATE_NOT_MET = 3
@@ -40,14 +43,14 @@ class RunRequest:
     past_gates: bool = False
     debug: bool = False
     stage: str | None = None
+    started: float = field(default_factory=time.time)
 
 
 def run(request: RunRequest) -> int:
     """Run a pipeline and return its exit code (DESIGN: 0, 1, 2 by UserError, 3, 4, 75; 130 after Ctrl-C)."""
     started = time.monotonic()
     pipeline = load_pipeline(request.config_path, request.overrides)
-    if pipeline.runtime.nodes > 1:
-        require_job(pipeline.runtime, os.environ)
+    require_hosts(pipeline.runtime)
     folder = RunFolder(run_path(pipeline, request.run_dir))
     folder.check(pipeline.name)
     with RunLock(folder.path) as lock:
@@ -142,12 +145,16 @@ def start_ranks(
 ) -> RanksEnd:
     """Start the stage's ranks, on this host or on the nodes of a Slurm job."""
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
-    runtime = Runtime() if stage.name == BASE else pipeline.runtime  # the base is copied, not trained: one process
+    # the base is copied, not trained: one process, which may download for as long as it takes
+    runtime = Runtime(stall_limit=None) if stage.name == BASE else pipeline.runtime
     ranks = StageRanks(command, runtime, pipeline.offline, folder.path, stage)
+    end = end_time(pipeline.runtime.walltime, request.started, os.environ)
+    if end is not None and time.time() >= end:
+        say("the run's time is over")
+        return RanksEnd({}, signals=[signal.SIGTERM])
     if runtime.nodes == 1:
-        return run_node(ranks, inherit=[lock.fileno])
-    rendezvous = slurm_rendezvous(runtime)
-    return run_on_nodes(node_command(command), runtime, rendezvous, ranks.logs, ranks.label)
+        return run_node(ranks, inherit=[lock.fileno], end_time=end)
+    return run_on_nodes(node_command(command), runtime, slurm_rendezvous(runtime), ranks.logs, ranks.label, end)
 
 
 def show_results(folder: RunFolder) -> None:

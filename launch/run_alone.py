@@ -4,14 +4,12 @@ Holds the lock of the stage, not of the run folder. Whatever the stage starts fr
 which the first to need it makes; gates that earlier evaluations have decided hold as in a whole run.
 """
 
-import os
 import time
 from collections.abc import Callable
 
 from data.errors import UserError
 from launch.lock import RunLock
 from launch.ranks_end import RanksEnd
-from launch.rendezvous import require_job
 from launch.run import (
     GATE_NOT_MET,
     RunRequest,
@@ -25,6 +23,7 @@ from launch.run import (
     show_results,
     start_ranks,
 )
+from launch.slots import require_hosts
 from training.config import Pipeline, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
@@ -42,8 +41,7 @@ def run_alone(request: RunRequest, name: str) -> int:
     """Run one stage and return its exit code, 3 where a gate on the way or its own is not met."""
     started = time.monotonic()
     pipeline = load_pipeline(request.config_path, request.overrides)
-    if pipeline.runtime.nodes > 1:
-        require_job(pipeline.runtime, os.environ)
+    require_hosts(pipeline.runtime)
     folder = RunFolder(run_path(pipeline, request.run_dir))
     folder.check(pipeline.name)
     stages = plan_run(pipeline, folder.path).fingerprints

@@ -100,7 +100,9 @@ def test_nodes_ranks_get_their_place_in_one_world(tmp_path: Path, capfd: pytest.
     end = run_program(tmp_path, program)
     assert (end.code, end.failed, end.codes) == (0, None, {0: 0, 1: 0, 2: 0, 3: 0})
     assert logs(tmp_path) == ["0 0 0 4 2\n", "1 1 0 4 2\n", "2 0 1 4 2\n", "3 1 1 4 2\n"]
-    assert capfd.readouterr().out == "0 0 0 4 2\n"
+    shown = capfd.readouterr().out
+    assert shown.startswith("sft  4 ranks on 2 nodes meet at 127.0.0.1:")
+    assert shown.endswith("\n0 0 0 4 2\n")
 
 
 @pytest.mark.parametrize("code", [1, 2])

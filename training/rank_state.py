@@ -10,8 +10,11 @@ import os
 import platform
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from training.stacks import stacks_path
 
 WRITE_EVERY_S = 2.0
 HEARTBEAT_EVERY_S = 5.0
@@ -93,6 +96,13 @@ def read_rank_states(stage_folder: Path) -> list[dict[str, Any]]:
     """The states of all ranks that have written one, in rank order."""
     paths = sorted((stage_folder / "ranks").glob("*.json"), key=lambda path: int(path.stem))
     return [json.loads(path.read_text()) for path in paths]
+
+
+def forget_rank_states(stage_folder: Path, ranks: Iterable[int]) -> None:
+    """Remove what an earlier attempt said of these ranks, their stacks included."""
+    for rank in ranks:
+        state_path(stage_folder, rank).unlink(missing_ok=True)
+        stacks_path(stage_folder, rank).unlink(missing_ok=True)
 
 
 def close_rank_state(stage_folder: Path, rank: int, outcome: str, message: str) -> None:

@@ -44,9 +44,9 @@ class Runtime(Block):
         default=None, description="TCP port at which the ranks meet; null takes a free one."
     )
     stall_limit: Annotated[int, Field(ge=1)] | None = Field(
-        default=1800,
-        description="Seconds without progress of any rank after which the run is ended with every rank's stack; "
-        "loading and saving get four times as long. Null never ends it.",
+        default=900,
+        description="Seconds in which no rank gets on, after which the run is ended (exit 4) with every rank's stack; "
+        "generating and checkpoints get four times as long, loading and saving eight times. Null never ends it.",
     )
     walltime: Annotated[int, Field(ge=1)] | None = Field(
         default=None,
