@@ -17,6 +17,11 @@ TILE_POSITIONS = 512
 TRL_TILE = (4096, 32768)
 """TRL 1.16's fused head on a GPU: positions x vocabulary entries of one tile (kernels/chunked_logprob.py)."""
 
+PYTHON_GELU = ("phi",)
+"""Families whose activation is written out in elementary operators: three more tensors are kept."""
+FUSED_QUERY_KEY_VALUE = ("phi3",)
+"""Families whose value is a view of the fused projection, which is kept whole."""
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -75,12 +80,16 @@ def _attention_numbers(shape: Shape, workload: Workload) -> tuple[int, int]:
     query, key = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
     repeated = query if workload.attention == "eager" else key
     normed = 0 if shape.query_key_norm == "none" else 2 * (query + key)
-    return 3, 2 * query + 2 * repeated + normed
+    fused = query + key if shape.model_type in FUSED_QUERY_KEY_VALUE else 0
+    return 3, 2 * query + 2 * repeated + normed + fused
 
 
 def _attention_matrix(shape: Shape, workload: Workload) -> float:
-    """Eager attention keeps its softmax (5as/h in Korthikanti's equation 1, without dropout); sdpa a row maximum."""
-    if workload.attention != "eager":
+    """Eager attention keeps its softmax (5as/h in Korthikanti's equation 1, without dropout); sdpa a row maximum.
+
+    On a CPU sdpa has no fused kernel for latent attention, whose keys and values differ in size.
+    """
+    if workload.attention != "eager" and not (shape.latent is not None and workload.device == "cpu"):
         return 4.0 * shape.heads
     cast = 0 if workload.compute_dtype == "float32" else BYTES[workload.compute_dtype]
     return float(shape.heads * workload.sequence_length * (4 + cast))
@@ -88,7 +97,7 @@ def _attention_matrix(shape: Shape, workload: Workload) -> float:
 
 def _feed_forward_numbers(shape: Shape, sparse: bool) -> tuple[int, int]:
     """(numbers a token keeps, projections of the hidden state): gate, its activation, up and their product."""
-    tensors, inputs = (4, 2) if shape.gated else (2, 1)
+    tensors, inputs = (4, 2) if shape.gated else (5 if shape.model_type in PYTHON_GELU else 2, 1)
     experts = shape.experts
     if experts is None or not sparse:
         return tensors * shape.intermediate, inputs

@@ -3,22 +3,41 @@
 from training.estimate.shape import Shape
 from training.estimate.workload import Adapters
 
+ADAPTED_EXPERTS = ("mixtral", "qwen3_moe", "olmoe", "deepseek_v2", "deepseek_v3", "glm4_moe")
+"""Where peft 0.21 turns the names of expert projections into adapters on the stacked expert weights and the router; the
+dense and shared feed-forward blocks of these models then have none."""
 FUSED_ATTENTION = ("phi3",)
 FUSED_FEED_FORWARD = ("phi3", "glm4")
 PLAIN_FEED_FORWARD = {"phi": ("fc1", "fc2"), "starcoder2": ("c_fc", "c_proj")}
 
 
 def adapter_parameters(shape: Shape, lora: Adapters) -> int:
-    """Numbers that rank-r adapters train: r x (in + out) for every adapted linear layer.
+    """Numbers that rank-r adapters train: r x (in + out) for every adapted linear layer or expert."""
+    blocks = [(shape.layers, attention_linears(shape))]
+    if shape.model_type in ADAPTED_EXPERTS:
+        blocks += stacked_experts(shape)
+    else:
+        blocks += feed_forward_linears(shape)
+    return sum(
+        layers * lora.r * (into + out)
+        for layers, linears in blocks
+        for name, (into, out) in linears.items()
+        if lora.targets == "all-linear" or name in lora.targets
+    )
 
-    transformers keeps routed experts and routers in plain parameters, which peft's all-linear leaves alone.
-    """
-    total = 0
-    for layers, linears in ((shape.layers, attention_linears(shape)), *feed_forward_linears(shape)):
-        for name, (into, out) in linears.items():
-            if lora.targets == "all-linear" or name in lora.targets:
-                total += layers * lora.r * (into + out)
-    return total
+
+def stacked_experts(shape: Shape) -> list[tuple[int, dict[str, tuple[int, int]]]]:
+    """As `feed_forward_linears`, for one rank of all experts together; gate and up are fused at twice the rank."""
+    experts, hidden = shape.experts, shape.hidden
+    assert experts is not None
+    fused = experts.count * (hidden + 2 * experts.intermediate)
+    down = (experts.count * experts.intermediate, experts.count * hidden)
+    return [
+        (
+            experts.layers,
+            {"gate_proj": (fused, 0), "up_proj": (fused, 0), "down_proj": down, "gate": (hidden, experts.count)},
+        )
+    ]
 
 
 def attention_linears(shape: Shape) -> dict[str, tuple[int, int]]:
