@@ -1,6 +1,5 @@
 """What the cluster has, asked of sinfo before anything is submitted: a job that can never start is refused at once."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,8 @@ from data.errors import UserError
 from launch.slurm.client import ask
 from launch.slurm.script import Batch
 from training.config.slurm import SECRETS_ELSEWHERE, Slurm
+from training.config.slurm_checks import gpus_asked, gpus_named
 from training.config.suggest import nearest
-
-_GPUS = re.compile(r"\bgpu(?::[\w.-]+)?:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def check_cluster(batch: Batch) -> None:
     for key, wanted, most in (
         ("runtime.nodes", batch.runtime.nodes, sum(group.nodes for group in chosen)),
         ("CPU cores of a node (runtime.slurm.cpus_per_task)", batch.cpus_per_node, max(g.cpus for g in chosen)),
-        ("GPUs of a node (runtime.slurm)", gpus_asked(batch.slurm), max(group.gpus for group in chosen)),
+        ("GPUs of a node (runtime.slurm)", gpus_asked(batch.slurm) or 0, max(group.gpus for group in chosen)),
     ):
         if wanted > most:
             raise UserError(f"{key} = {wanted}: the partition {name} has {most}")
@@ -80,17 +78,10 @@ def read_partitions(listed: str) -> list[NodeGroup]:
                 int(nodes),
                 int(cpus.rstrip("+")),
                 None if limit in ("infinite", "n/a") else minutes(limit),
-                sum(int(count) for count in _GPUS.findall(resources)),
+                gpus_named(resources),
             )
         )
     return groups
-
-
-def gpus_asked(slurm: Slurm) -> int:
-    """Return the GPUs of a node that the block asks for, 0 where it asks for none."""
-    if slurm.gpus_per_node is not None:
-        return slurm.gpus_per_node
-    return sum(int(count) for count in _GPUS.findall(slurm.gres or ""))
 
 
 def minutes(text: str) -> float:

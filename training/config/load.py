@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from training.config import batch_checks, cross_checks, family_checks, name_checks, source_checks
+from training.config import batch_checks, cross_checks, family_checks, name_checks, slurm_checks, source_checks
 from training.config.errors import ConfigError
 from training.config.expand import expand
 from training.config.overrides import apply_overrides
@@ -37,6 +37,7 @@ RULES = (
     name_checks.rewards_exist_and_take_their_parameters,
     name_checks.bundled_models_are_shipped,
     family_checks.families_exist_and_take_their_parameters,
+    slurm_checks.ranks_have_slots,
 )
 
 
