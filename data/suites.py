@@ -39,6 +39,15 @@ def suite_items(
     return items, replaced
 
 
+def suite_questions(name: str, suite: Any, seed: int, pin: Callable[[str], str] | None = None) -> list[dict[str, Any]]:
+    """Return every question that the suite may ask, whatever is trained on: all rows of a file or hub data set; of a
+    generator, the items it gives before any is replaced.
+    """
+    if suite.data.generator is None:
+        return list(_row_items(name, suite, seed, pin))
+    return suite_items(name, suite, seed, set(), pin)[0]
+
+
 def _next_new(
     name: str, suite: Any, stream: Iterator[dict[str, Any]], seen: set[str], training_prompts: set[str]
 ) -> tuple[dict[str, Any], int]:

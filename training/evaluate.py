@@ -70,15 +70,23 @@ def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str,
 
 
 def training_prompts(context: StageContext) -> set[str]:
-    """The text of every prompt any stage of this pipeline trains on or samples from."""
+    """The text of every prompt any stage of this pipeline trains on or samples from: not of rows that it leaves out
+    because a suite asks the same.
+    """
     from data.formats import prompt_texts
+    from training.cleaning import cleaned
+    from training.rows import source_rows
 
     texts: set[str] = set()
     for stage in context.pipeline.stages:
         block = getattr(stage, "data", None)
         if block is not None and block.stage is None:
-            rows = load_rows(block, data_seed(context.pipeline, stage.name), context.folder_of, context.pin).rows
-            texts |= prompt_texts(rows)
+            seed = data_seed(context.pipeline, stage.name)
+            if block.decontaminate is None:
+                texts |= prompt_texts(load_rows(block, seed, context.folder_of, context.pin).rows)
+            else:
+                loaded, _ = source_rows(stage, seed, None, context.folder_of, context.pin)
+                texts |= prompt_texts(cleaned(loaded, block, context.pipeline, None, context.pin).rows)
     return texts
 
 

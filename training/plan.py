@@ -12,6 +12,7 @@ from typing import Any, Literal
 from data.errors import UserError
 from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, Stage
 from training.config.chat_templates import chat_template_path
+from training.config.data_cleaning import against_files, against_suites
 from training.config.identity_block import identity_block
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
 from training.pins import Pins
@@ -23,6 +24,9 @@ State = Literal["done", "interrupted", "new"]
 BASE = "base"
 EVALUATION_REWARDS = ("answer", "format")
 """What every evaluation is scored with: accuracy and format rate."""
+
+CLEANING_VERSION = 1
+"""Raised when the same rows are told apart otherwise: tokens, shingles, n-grams."""
 
 _NOT_CONTENT = ("licence", "package", "requirement")
 
@@ -160,8 +164,26 @@ def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[
     how = block.model_dump(mode="json", include={"columns", "limit", "max_prompt_tokens"})
     if block.hub is not None:
         how.update(block.model_dump(mode="json", include={"split", "subset"}))
+    how |= _cleaning(pipeline, block, pins)
     source = data_identity(block, data_seed(pipeline, owner), pins.dataset, _file_hash)
     return {**how, "source": source}
+
+
+def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any]:
+    """What leaves rows out for what they say, by content; nothing where the block asks for none of it."""
+    how: dict[str, Any] = {} if block.dedup == "none" else {"dedup": block.dedup}
+    if block.dedup == "near":
+        how["near_threshold"] = block.near_threshold
+    if block.decontaminate is not None:
+        suites = {name: pipeline.suites[name] for name in against_suites(block.decontaminate, pipeline.stages)}
+        how["decontaminate"] = block.decontaminate.model_dump(mode="json", exclude={"against"}) | {
+            "suites": [
+                {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
+                for name, suite in suites.items()
+            ],
+            "files": [_file_hash(Path(path).expanduser()) for path in against_files(block.decontaminate)],
+        }
+    return how if not how else how | {"cleaning": CLEANING_VERSION}
 
 
 def _file_hash(path: Path) -> str:

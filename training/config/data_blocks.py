@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from data.formats.table import FORMATS
 from training.config.block import Block, Count, Probability
+from training.config.data_cleaning import Cleaning
 from training.config.suggest import nearest
 
 SOURCES = ("generator", "path", "hub", "callable", "stage")
@@ -71,7 +72,7 @@ class Generator(Block):
         return {family: {} if parameters is None else parameters for family, parameters in families.items()}
 
 
-class DataBlock(Block):
+class DataBlock(Cleaning):
     """Rows of one source: a generator, files, a hub data set, a function, or what an earlier `sample` stage kept."""
 
     generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")

@@ -12,6 +12,7 @@ from data.own_rows import source_file
 from training.config.chat_templates import chat_template_path, shipped_chat_templates
 from training.config.cross_checks import Finding
 from training.config.data_blocks import PURPOSES, DataBlock
+from training.config.data_cleaning import SUITES
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
 from training.config.stages import EvaluateStage, SampleStage, Stage
@@ -67,6 +68,8 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
             yield (*at, "limit"), "does nothing in a suite; write the suite's items"
         if suite.data.max_prompt_tokens is not None:
             yield (*at, "max_prompt_tokens"), "does nothing in a suite, whose items are the same for every model"
+        if suite.data.cleans:
+            yield at, "dedup and decontaminate do nothing in a suite; write them where stages train"
         if suite.data.generator is None:
             continue
         if suite.data.generator.rows is not None:
@@ -80,6 +83,9 @@ def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
     for at, block in data_blocks(pipeline):
         if block.path is not None and not Path(block.path).expanduser().exists():
             yield (*at, "path"), f"there is no such file or folder (looked in {Path.cwd()})"
+        for number, path in enumerate([] if block.decontaminate is None else block.decontaminate.against):
+            if path != SUITES and not Path(path).expanduser().exists():
+                yield (*at, "decontaminate", "against", number), f"there is no such file (looked in {Path.cwd()})"
     deepspeed = pipeline.runtime.deepspeed_config
     if deepspeed is not None and not Path(deepspeed).expanduser().is_file():
         yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
