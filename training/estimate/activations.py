@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from training.estimate.shape import Shape
 from training.estimate.workload import BYTES, Workload
 
+ADAPTED_LINEARS = 7
+"""Linear layers of a gated block: each adapter keeps its r numbers a token (the input is kept for it in any case)."""
 TILE_POSITIONS = 512
 """training.head projects so many positions at once; tests hold the two equal."""
 TRL_TILE = (4096, 32768)
@@ -45,31 +47,31 @@ def layer_bytes(shape: Shape, workload: Workload, sparse: bool) -> float:
     kind = precision(workload)
     into, attention = _attention_numbers(shape, workload)
     width, inputs = _feed_forward_numbers(shape, sparse)
-    norms = _norm_bytes(shape, kind)
-    saved = norms + kind.product * (attention + width)
+    if workload.lora is not None:
+        width += ADAPTED_LINEARS * workload.lora.r
+    saved = _norm_bytes(shape, kind, workload.lora is not None) + kind.product * (attention + width)
     if kind.casts:
         saved += kind.product * shape.hidden * (into + inputs)
     return saved + _attention_matrix(shape, workload)
 
 
-def _norm_bytes(shape: Shape, kind: Precision) -> float:
-    """A norm keeps its input, the normed input and what it hands on; LayerNorm fuses the first two.
+def _norm_bytes(shape: Shape, kind: Precision, frozen: bool) -> float:
+    """A norm keeps its input, the normed input (for its weight's gradient) and what it hands on.
 
-    In pure bf16, RMSNorm works on a float32 copy. Under autocast what is handed on is kept as the cast inputs.
+    LayerNorm fuses the first two. In pure bf16, RMSNorm works on a float32 copy. Under autocast what is handed on is
+    kept as the linear layers' cast inputs.
     """
+    numbers = shape.block_norms * shape.hidden
+    handed_on = 0 if kind.casts else kind.residual
     if shape.norm_bias:
-        return shape.block_norms * shape.hidden * (kind.residual if kind.casts else 2 * kind.residual)
-    if kind.casts:
-        return shape.block_norms * shape.hidden * 2 * 4
-    if kind.residual == 2:
-        return shape.block_norms * shape.hidden * (4 + 2 + 2)
-    return shape.block_norms * shape.hidden * 3 * 4
+        return numbers * (kind.residual + handed_on)
+    return numbers * (4 + (0 if frozen else kind.residual) + handed_on)
 
 
 def _attention_numbers(shape: Shape, workload: Workload) -> tuple[int, int]:
     """(projections of the hidden state, numbers a token keeps): query, key, value and the output's input.
 
-    Grouped keys and values are repeated to all heads by eager attention; sdpa and flash take them as they are.
+    Grouped keys and values are repeated to all heads by eager attention, and by sdpa where rows are padded.
     """
     latent = shape.latent
     if latent is not None:
@@ -78,21 +80,27 @@ def _attention_numbers(shape: Shape, workload: Workload) -> tuple[int, int]:
         ranks = 3 * (latent.key_value_rank + (latent.query_rank or 0))
         return 2, 2 * query + 2 * value + ranks
     query, key = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
-    repeated = query if workload.attention == "eager" else key
+    repeated = query if workload.attention == "eager" or _masked(workload) else key
     normed = 0 if shape.query_key_norm == "none" else 2 * (query + key)
     fused = query + key if shape.model_type in FUSED_QUERY_KEY_VALUE else 0
     return 3, 2 * query + 2 * repeated + normed + fused
 
 
-def _attention_matrix(shape: Shape, workload: Workload) -> float:
-    """Eager attention keeps its softmax (5as/h in Korthikanti's equation 1, without dropout); sdpa a row maximum.
+def _masked(workload: Workload) -> bool:
+    """Whether sdpa gets a mask: rows of one batch differ in length, a single row is not padded."""
+    return workload.attention == "sdpa" and workload.rows > 1
 
-    On a CPU sdpa has no fused kernel for latent attention, whose keys and values differ in size.
+
+def _attention_matrix(shape: Shape, workload: Workload) -> float:
+    """Eager attention keeps its softmax (5as/h in Korthikanti's equation 1, without dropout).
+
+    sdpa keeps a number a head, and in every layer the mask in the dtype of the queries. On a CPU it has no fused kernel
+    for latent attention, whose keys and values differ in size.
     """
-    if workload.attention != "eager" and not (shape.latent is not None and workload.device == "cpu"):
-        return 4.0 * shape.heads
-    cast = 0 if workload.compute_dtype == "float32" else BYTES[workload.compute_dtype]
-    return float(shape.heads * workload.sequence_length * (4 + cast))
+    length, product = workload.sequence_length, BYTES[workload.compute_dtype]
+    if workload.attention == "eager" or (shape.latent is not None and workload.device == "cpu"):
+        return float(shape.heads * length * (4 + (0 if product == 4 else product)))
+    return 4.0 * shape.heads + (length * product if _masked(workload) else 0)
 
 
 def _feed_forward_numbers(shape: Shape, sparse: bool) -> tuple[int, int]:
