@@ -30,7 +30,7 @@ def json_lines(file: BufferedIOBase, name: str) -> Iterator[Read]:
     for number, line in enumerate(lines(file, name), start=1):
         # Only newlines end a line: str.splitlines would also break at U+2028 inside a string.
         if line.strip():
-            yield number, _object(line)
+            yield number, _object(line.rstrip(b"\r\n"))
 
 
 def lines(file: BufferedIOBase, name: str) -> Iterator[bytes]:
