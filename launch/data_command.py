@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from data.accounting import write_dropped
 from data.errors import UserError
 from launch.data_view import print_diagnosis
 
@@ -40,14 +41,15 @@ def examine_pipeline(arguments: argparse.Namespace) -> int:
         sections.append(stage_section(diagnosis, tokenizer))
         if diagnosis.found is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            write_findings(folder / f"{diagnosis.name}.jsonl", diagnosis.found)
+            write_findings(folder / f"{diagnosis.name}.flagged.jsonl", diagnosis.found)
+            write_dropped(folder / f"{diagnosis.name}.dropped.jsonl", diagnosis.accounts)
         if diagnosis.refusal is not None:
             refused.append(diagnosis.refusal)
     page = arguments.html or folder / "data.html"
     write_page(page, data_page(pipeline.name, sections))
     print(f"page: {page}")
-    if (folder / f"{arguments.stage}.jsonl").is_file() or any(folder.glob("*.jsonl")):
-        print(f"rows found wanting: {folder}/*.jsonl")
+    for listed in sorted(folder.glob("*.jsonl")):
+        print(f"row numbers: {listed}")
     if refused:
         raise UserError("\n".join(refused))
     return 0

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.accounting import Rows
 from data.doctor.examination import Examination, examine
 from data.doctor.flags import FLAGS
 from data.doctor.sequences import TokenFacts, TokenRow, TokenSequence
@@ -139,18 +140,17 @@ def examine_rows(
 
 
 def examine_stage(
-    context: StageContext, rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase", arguments: Any = None
+    context: StageContext, usable: Rows, tokenizer: "PreTrainedTokenizerBase", arguments: Any = None
 ) -> dict[str, Any]:
     """The gate at a stage's start: examine all rows on rank 0; UserError on every rank if too many are flagged.
 
     Returns the summary for the record and leaves the flagged and noted rows in `flagged_rows.jsonl`.
     """
-    stage = context.stage
+    stage, rows = context.stage, usable.rows
     tokens = tokenised_rows(rows, context, tokenizer, arguments) if stage.kind in ("sft", "dpo") else None
     verdict: dict[str, Any] = {}
     if context.world.is_main:
-        numbers = list(range(len(rows)))
-        found = examine_rows(stage, rows, numbers, tokenizer, context.parent_model, arguments, tokens)
+        found = examine_rows(stage, rows, usable.numbers, tokenizer, context.parent_model, arguments, tokens)
         write_findings(context.folder / FLAGGED_ROWS, found)
         verdict = {"summary": found.summary(), "refusal": refusal(stage, found, context.folder / FLAGGED_ROWS)}
         if found.num_flagged_rows:

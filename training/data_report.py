@@ -9,16 +9,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from data.accounting import Account, Rows
+from data.contamination import Rule, contaminated
 from data.doctor.examination import Examination
 from data.errors import UserError
 from training.base import locate_model
+from training.cleaning import references, segments
 from training.config import Pipeline
+from training.config.data_cleaning import Decontaminate, against_suites
 from training.data_doctor import SAMPLE_ROWS, examine_rows, refusal
 from training.models import load_tokenizer
 from training.pins import Pins
 from training.plan import RunPlan, data_seed
 from training.record import read_record
-from training.rows import usable_rows
+from training.rows import rows_in_limits
 from training.template_findings import template_findings
 from training.trainer_args import build_arguments
 
@@ -44,6 +48,7 @@ class StageDiagnosis:
     found: Examination | None = None
     findings: dict[str, str] = field(default_factory=dict)
     refusal: str | None = None
+    accounts: list[Account] = field(default_factory=list)
 
 
 def diagnose(
@@ -87,14 +92,21 @@ def examine_one(
         raise UserError(f"its rows are made by stage {waits_for}, which has not run; they are examined when it has")
     system = stage.system if stage.system is not None else pipeline.system
     pins = Pins(plan.pins, pipeline.offline)
-    rows, account = usable_rows(
-        stage, data_seed(pipeline, stage.name), system, tokenizer, lambda name: plan[name].folder, pins.dataset
+    usable = rows_in_limits(
+        pipeline,
+        stage,
+        data_seed(pipeline, stage.name),
+        system,
+        tokenizer,
+        lambda name: plan[name].folder,
+        pins.dataset,
     )
-    diagnosis.rows_in, diagnosis.dropped = account["rows_in"], account["dropped"]
-    numbers = list(range(len(rows)))
+    diagnosis.rows_in, diagnosis.dropped = usable.rows_in, usable.account.counts()
+    diagnosis.accounts = [usable.account]
+    rows, numbers = usable.rows, usable.numbers
     if sample is not None and len(rows) > sample:
-        numbers = [place * len(rows) // sample for place in range(sample)]
-        rows = [rows[place] for place in numbers]
+        places = [place * len(rows) // sample for place in range(sample)]
+        rows, numbers = [rows[place] for place in places], [numbers[place] for place in places]
     arguments = None
     if stage.kind != "sample":
         with TemporaryDirectory() as scratch:
@@ -102,6 +114,18 @@ def examine_one(
             arguments = build_arguments(stage, single, pipeline.seed, Path(scratch))
     diagnosis.found = examine_rows(stage, rows, numbers, tokenizer, model, arguments, previews=previews)
     diagnosis.refusal = refusal(stage, diagnosis.found)
+    if sample is None and stage.data.decontaminate is None and against_suites(Decontaminate(), pipeline.stages):
+        places = contaminated_places(usable, pipeline, system, pins)
+        if places:
+            diagnosis.found.noted["contaminated"] = [usable.numbers[place] for place in places]
+
+
+def contaminated_places(usable: Rows, pipeline: Pipeline, system: str | None, pins: Pins) -> list[int]:
+    """Indices of the rows that share n-grams with the suites of the pipeline, under the defaults of `decontaminate`."""
+    block = Decontaminate()
+    rule = Rule(block.ngram, block.short_ngram, block.overlap)
+    matches = contaminated(segments(usable, system), references(block, pipeline, pins.dataset), rule)
+    return sorted({match.row for match in matches})
 
 
 def check_samples(pipeline: Pipeline, plan: RunPlan) -> None:

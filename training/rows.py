@@ -11,6 +11,7 @@ from data.errors import UserError
 from data.formats import convert
 from data.limits import long_prompts
 from data.sources import Rows, load_rows
+from training.cleaning import cleaned
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext
 from training.identity import canonical_json
@@ -20,6 +21,8 @@ from training.world import barrier
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+    from training.config import Pipeline
 
 
 def source_rows(
@@ -40,36 +43,22 @@ def source_rows(
         raise UserError(f"stages.{stage.name}.data: {error}") from error
 
 
-def stage_rows(
-    context: StageContext, tokenizer: "PreTrainedTokenizerBase"
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def stage_rows(context: StageContext, tokenizer: "PreTrainedTokenizerBase") -> tuple[Rows, dict[str, Any]]:
     """Return the rows a stage works on and their account for the record: rows in, kept, dropped by reason, hash."""
     seed = data_seed(context.pipeline, context.planned.name)
-    usable = rows_in_limits(context.stage, seed, context.system, tokenizer, context.folder_of, context.pin)
+    usable = rows_in_limits(
+        context.pipeline, context.stage, seed, context.system, tokenizer, context.folder_of, context.pin
+    )
     for reason, count in usable.account.counts().items():
         if reason != "limit":
             context.say(f"dropped {count} of {usable.rows_in} rows: {reason} ({DROPPED_ROWS} lists them)")
     if context.world.is_main:
         write_dropped(context.folder / DROPPED_ROWS, [usable.account])
-    return usable.rows, account_in_record(usable)
-
-
-def usable_rows(
-    stage: Any,
-    seed: int,
-    system: str | None,
-    tokenizer: "PreTrainedTokenizerBase",
-    stage_folder: Callable[[str], Path],
-    pin: Callable[[str], str],
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return a stage's rows after its limits, and their account; UserError if none is left. Needs no folder of its own,
-    so the data doctor calls it before a run.
-    """
-    usable = rows_in_limits(stage, seed, system, tokenizer, stage_folder, pin)
-    return usable.rows, account_in_record(usable)
+    return usable, account_in_record(usable)
 
 
 def rows_in_limits(
+    pipeline: "Pipeline",
     stage: Any,
     seed: int,
     system: str | None,
@@ -77,9 +66,13 @@ def rows_in_limits(
     stage_folder: Callable[[str], Path],
     pin: Callable[[str], str],
 ) -> Rows:
-    """Return a stage's rows after `limit` and `max_prompt_tokens`; UserError if none is left."""
+    """Return a stage's rows after cleaning, `limit` and `max_prompt_tokens`; UserError if none is left.
+
+    Needs no folder of its own, so the data doctor calls it before a run.
+    """
     block = stage.data
     usable, _ = source_rows(stage, seed, system, stage_folder, pin)
+    usable = cleaned(usable, block, pipeline, system, pin)
     if block.limit is not None:
         usable = usable.without(dict.fromkeys(range(block.limit, len(usable.rows)), ""), "limit")
     if block.max_prompt_tokens is not None:
@@ -87,7 +80,7 @@ def rows_in_limits(
     if not usable.rows:
         raise UserError(
             f"stages.{stage.name}.data: no row is left of {usable.rows_in} (dropped: {usable.account.counts()}); "
-            "raise max_prompt_tokens or give other data"
+            "ask for less, or give other data"
         )
     usable.account.check_kept(len(usable.rows))
     return usable

@@ -28,8 +28,9 @@ def run(context: StageContext) -> StageResult:
     context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     check_unchanged_template(context.record_of(context.parent_name), decoder.tokenizer, stage.allow_template_change)
-    rows, account = stage_rows(context, decoder.tokenizer)
-    account["doctor"] = examine_stage(context, rows, decoder.tokenizer)
+    usable, account = stage_rows(context, decoder.tokenizer)
+    account["doctor"] = examine_stage(context, usable, decoder.tokenizer)
+    rows = usable.rows
     context.say(f"{len(rows)} prompts x {stage.draws} draws, {world.size} rank(s)")
     own = mine(rows, world.rank, world.size)
     sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)

@@ -40,8 +40,8 @@ def run(context: StageContext) -> StageResult:
     arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
-    rows, account = stage_rows(context, tokenizer)
-    account["doctor"] = examine_stage(context, rows, tokenizer, arguments)
+    usable, account = stage_rows(context, tokenizer)
+    account["doctor"] = examine_stage(context, usable, tokenizer, arguments)
     facts = {
         "processes": runtime.processes,
         "zero_stage": runtime.zero_stage,
@@ -50,7 +50,7 @@ def run(context: StageContext) -> StageResult:
     checkpoint = newest_whole(context.folder / "checkpoints", context.world, facts)
     context.training_parent = plain_parent(context)
 
-    trainer = make_trainer(context, rows, arguments, tokenizer)
+    trainer = make_trainer(context, usable.rows, arguments, tokenizer)
     require_engine(trainer, context)
     require_a_round(stage, trainer)
     share_gradient_buckets(trainer)

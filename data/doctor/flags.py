@@ -19,7 +19,8 @@ FLAGS = {
 }
 NOTES = {
     "cut_by_limit": "trained tokens lie beyond the limit, the end of the turn among them",
-    "duplicate": "the same tokens as an earlier row",
+    "duplicate": "the same tokens as an earlier row: data.dedup drops them",
+    "contaminated": "shares n-grams with what the pipeline is measured on: data.decontaminate drops them",
 }
 
 

@@ -27,7 +27,7 @@ TOKEN_STYLE = """
 .context.o{background:var(--context2)}.trained.o{background:var(--trained2)}.cut.o{background:var(--cut2)}
 .padding{color:var(--muted);border:1px dashed var(--rule);padding:0 8px;border-radius:99px;font-size:.8rem}
 .t.special{font:.8rem var(--mono);unicode-bidi:isolate}.w{opacity:.45}
-.t sup{font:.62rem var(--sans);opacity:.7;unicode-bidi:isolate}
+.t.several{text-decoration:underline dotted;text-underline-offset:5px}.cut.several{text-decoration:line-through}
 .key{display:flex;flex-wrap:wrap;gap:6px 18px;list-style:none;margin:12px 0;padding:0;font-size:.86rem}
 .key .t{padding:1px 8px;margin-right:6px}
 .row{margin-top:16px;padding:12px 16px}.row h4{margin:0;font-size:.95rem}
@@ -65,6 +65,7 @@ def stage_section(diagnosis: Any, tokenizer: Any) -> Markup:
     parts = [_account(diagnosis), _findings(diagnosis), _histogram(found)]
     if found.previews:
         states = [element("li", element("span", state, class_=f"t {state}"), STATES[state]) for state in STATES]
+        states.append(element("li", element("span", "several", class_="t several"), "tokens that make one character"))
         parts.append(element("h3", "Rows token by token"))
         parts.append(element("ul", *states, class_="key"))
         parts.extend(preview_rows(found.previews, tokenizer))
@@ -145,10 +146,9 @@ def _line(line: list[Piece]) -> Markup:
 def _piece(piece: Piece, place: int) -> Markup:
     if piece.state == PADDING:
         return element("span", f"padding \u00d7 {piece.text}", class_="padding")
-    classes = f"t {piece.state}{' o' if place % 2 else ''}{' special' if piece.special else ''}"
-    count = element("sup", len(piece.ids)) if len(piece.ids) > 1 else None
-    title = f"{' '.join(map(str, piece.ids))} ({piece.state})"
-    return element("span", _visible(piece.text), count, class_=classes, title=title)
+    marks = {"o": place % 2, "special": piece.special, "several": len(piece.ids) > 1}
+    classes = " ".join(["t", piece.state, *(name for name, holds in marks.items() if holds)])
+    return element("span", _visible(piece.text), class_=classes, title=f"{' '.join(map(str, piece.ids))} {piece.state}")
 
 
 def _visible(text: str) -> Markup:
