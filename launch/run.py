@@ -21,6 +21,7 @@ from launch.ranks import run_ranks
 from launch.ranks_end import INTERRUPTED, PREEMPTED, RanksEnd, failure_text
 from launch.rendezvous import slurm_rendezvous
 from launch.slots import require_hosts
+from launch.slurm.container import container_of, inside, one_task_inside
 from training.config import Pipeline, Runtime, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
@@ -132,6 +133,7 @@ def check_configs(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lo
     say("checking the configs of all stages")
     log = folder.path / "logs" / ("check.log" if request.stage is None else f"check-{request.stage}.log")
     command = stage_command(request.config_path, ["--check"], request.overrides, folder.path, request.debug)
+    command = one_task_inside(container_of(pipeline.runtime), command, request.config_path, folder.path)
     environment = rank_environments(Runtime(threads_per_process=1), pipeline.offline)
     end = run_ranks(command, environment, lambda rank: log, [lock.fileno])
     text = failure_text(end, "check")
@@ -147,14 +149,20 @@ def start_ranks(
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
     # the base is copied, not trained: one process, which may download for as long as it takes
     runtime = Runtime(stall_limit=None) if stage.name == BASE else pipeline.runtime
+    container = container_of(pipeline.runtime)
+    if stage.name == BASE:
+        command = one_task_inside(container, command, request.config_path, folder.path)
     ranks = StageRanks(command, runtime, pipeline.offline, folder.path, stage)
     end = end_time(pipeline.runtime.walltime, request.started, os.environ)
     if end is not None and time.time() >= end:
         say("the run's time is over")
         return RanksEnd({}, signals=[signal.SIGTERM])
-    if runtime.nodes == 1:
+    if runtime.nodes == 1 and (container is None or stage.name == BASE):
         return run_node(ranks, inherit=[lock.fileno], end_time=end)
-    return run_on_nodes(node_command(command), runtime, slurm_rendezvous(runtime), ranks.logs, ranks.label, end)
+    step = node_command(command)
+    if container is not None:
+        step = inside(container, step, request.config_path, folder.path)
+    return run_on_nodes(step, runtime, slurm_rendezvous(runtime), ranks.logs, ranks.label, end)
 
 
 def show_results(folder: RunFolder) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from data.errors import UserError
 from launch.slurm.cluster import minutes, read_partitions
+from launch.slurm.container import container_of, inside, one_task_inside
 from launch.slurm.jobs import Job
 from launch.slurm.script import Batch, Member, check_paths, quoted, script_text
 from tests.fake_slurm import PARTITIONS, FakeSlurm
 from training.config import Runtime
-from training.config.slurm import Slurm
+from training.config.slurm import Container, Slurm
 
 RUNNER = """\
 trap 'echo got-usr1 >> heard; exit {code}' USR1
@@ -146,3 +147,25 @@ def test_a_path_that_no_script_can_name_is_refused() -> None:
 
 def test_values_of_sbatch_lines_are_quoted_where_they_need_it() -> None:
     assert (quoted("plain/word-1"), quoted('a "b" \\ c')) == ("plain/word-1", '"a \\"b\\" \\\\ c"')
+
+
+def test_ranks_in_a_container_are_started_by_its_own_python_with_our_folders_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POSTTRAIN_CACHE", str(tmp_path / "cache"))
+    command = ["/venv/bin/python", "-m", "launch.node", "c.yaml"]
+    for name in ("pyxis", "apptainer"):
+        container = Container(image="img.sif", runtime=name, mounts=["/data:/data"], python="/opt/python")
+        words = inside(container, command, Path("c.yaml"), tmp_path / "runs" / "x")
+        assert words[-4:] == ["/opt/python", "-m", "launch.node", "c.yaml"]
+        mounts = next(word for word in words if word.endswith("/data:/data")).rpartition("=")[2].split(",")
+        assert {f"{tmp_path}:{tmp_path}", f"{tmp_path}/runs/x:{tmp_path}/runs/x", "/data:/data"} <= set(mounts)
+        assert (words[0] == "--container-image=img.sif") == (name == "pyxis")
+        assert one_task_inside(None, command, Path("c.yaml"), tmp_path) == command
+
+
+def test_a_container_is_used_in_a_job_only() -> None:
+    slurm = Slurm.model_validate({"time": "1", "container": {"image": "x", "runtime": "pyxis"}})
+    assert container_of(Runtime(slurm=slurm), {}) is None
+    assert container_of(Runtime(slurm=slurm), {"SLURM_JOB_ID": "1"}) == slurm.container
