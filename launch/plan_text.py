@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from launch.run import ranks_in_words
 from launch.words import table
 from training.config import DataBlock, EvaluateStage, GrpoStage, Pipeline, SampleStage
+from training.config.deepspeed_file import auto_lines
 from training.estimate.batch_algebra import UNITS, algebra, in_words
 from training.plan import PlannedStage, RunPlan
 
@@ -20,7 +21,7 @@ def plan_text(pipeline: Pipeline, plan: RunPlan) -> str:
         "",
         table(header, rows),
     ]
-    steps = list(_steps(pipeline))
+    steps = [*_steps(pipeline), *auto_lines(pipeline)]
     return "\n".join([*lines, "", *steps] if steps else lines)
 
 

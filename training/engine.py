@@ -3,7 +3,6 @@
 Both fall back to something else in silence; this module is where that is refused.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
+from training.config.deepspeed_file import look_up, read_file
 from training.environment import has_accelerator
 
 if TYPE_CHECKING:
@@ -54,7 +54,10 @@ def check_launcher_agrees(runtime: Any, environment: dict[str, str]) -> None:
     path = environment.get("ACCELERATE_DEEPSPEED_CONFIG_FILE")
     if not path:
         return
-    stage = json.loads(Path(path).read_text()).get("zero_optimization", {}).get("stage", 0)
+    content = read_file(Path(path))
+    if isinstance(content, str):
+        raise UserError(f"accelerate's DeepSpeed file {path} {content}")
+    stage = look_up(content, "zero_optimization.stage", 0)
     if stage != runtime.zero_stage:
         raise UserError(
             f"accelerate's {path} has ZeRO stage {stage}, runtime.zero_stage says {runtime.zero_stage}; "

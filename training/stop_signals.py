@@ -78,7 +78,7 @@ class StopSignals:
         if not self.patient:
             self._leave(f"{number.name} before there was anything to checkpoint")
         if self.waited_s >= ONE_DELIVERY_S:
-            self._leave(f"a second signal ({number.name}) {self.waited_s:.1f} s after {self.first.name}: left at once")
+            self._leave(f"a second signal ({number.name}), {self.waited_s:.1f} s after the first: left at once")
 
     def _leave(self, message: str) -> None:
         self.before_leaving(message)

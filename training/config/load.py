@@ -11,7 +11,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from training.config import batch_checks, cross_checks, family_checks, name_checks, slurm_checks, source_checks
+from training.config import (
+    batch_checks,
+    cross_checks,
+    deepspeed_file,
+    family_checks,
+    name_checks,
+    slurm_checks,
+    source_checks,
+)
 from training.config.errors import ConfigError
 from training.config.expand import expand
 from training.config.overrides import apply_overrides
@@ -38,6 +46,7 @@ RULES = (
     name_checks.bundled_models_are_shipped,
     family_checks.families_exist_and_take_their_parameters,
     slurm_checks.ranks_have_slots,
+    deepspeed_file.deepspeed_file_agrees,
 )
 
 
