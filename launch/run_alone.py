@@ -24,7 +24,6 @@ from launch.run import (
     start_ranks,
 )
 from launch.slots import require_hosts
-from launch.slots import require_hosts
 from training.config import Pipeline, load_pipeline
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
