@@ -64,6 +64,7 @@ CASES = [
     replace(_SFT, length=512, eager=True),
     replace(_SFT, bf16=True, length=64, micro_batch=1),
     replace(_SFT, lora=16),
+    replace(_SFT, lora=16, length=512),
     replace(_SFT, ranks=2),
     replace(_SFT, ranks=2, zero_stage=2),
     replace(_SFT, ranks=2, zero_stage=2, length=512, checkpointing=True),

@@ -75,9 +75,9 @@ def memory(shape: Shape, workload: Workload) -> Memory:
         "weights": states.weights,
         "optimizer": 0.0 if workload.offload_optimizer else states.optimizer,
         "reference": _reference(parameters, workload),
-        "buffers": _buffers(parameters, workload),
+        "buffers": _buffers(shape, workload),
     }
-    host = states.optimizer if workload.offload_optimizer else 0.0
+    host = states.optimizer + _flat_gradients(parameters, workload) if workload.offload_optimizer else 0.0
     if workload.offload_parameters:
         host, kept["weights"] = host + states.weights, 0.0
     loading = {"framework": kept["framework"], "weights": float(parameters.total * MASTER)}
@@ -139,9 +139,10 @@ def _reference(parameters: Parameters, workload: Workload) -> float:
     return parameters.total * BYTES[workload.compute_dtype] / (workload.ranks if workload.zero_stage == 3 else 1)
 
 
-def _buffers(parameters: Parameters, workload: Workload) -> float:
-    dtype = BYTES[workload.compute_dtype]
-    return bucket_bytes(parameters.total, workload.zero_stage, dtype, parameters.layer, workload.device == "cpu")
+def _buffers(shape: Shape, workload: Workload) -> float:
+    parameters, dtype = count(shape), BYTES[workload.compute_dtype]
+    trained = parameters.total if workload.lora is None else adapter_parameters(shape, workload.lora)
+    return bucket_bytes(trained, workload.zero_stage, dtype, parameters.layer, workload.device == "cpu")
 
 
 def _slack(workload: Workload, fresh: float) -> float:
@@ -186,11 +187,17 @@ def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
 
 
 def _stepping(parameters: Parameters, workload: Workload, states: States) -> dict[str, float]:
-    """Gradients at the optimizer's step; DeepSpeed flattens this rank's share of them into float32."""
-    if workload.zero_stage == 0:
+    """Gradients at the optimizer's step; DeepSpeed flattens this rank's share of them into float32, on the host where
+    the optimizer is offloaded to it.
+    """
+    if workload.zero_stage == 0 or workload.offload_optimizer:
         return {"gradients": states.gradients}
-    flat = parameters.total * float(MASTER) / workload.ranks if workload.lora is None else 0.0
-    return {"gradients": states.gradients + flat}
+    return {"gradients": states.gradients + _flat_gradients(parameters, workload)}
+
+
+def _flat_gradients(parameters: Parameters, workload: Workload) -> float:
+    """This rank's share of the gradients in float32; ZeRO-Offload keeps it beside the optimizer (arXiv 2101.06840)."""
+    return parameters.total * float(MASTER) / workload.ranks if workload.lora is None else 0.0
 
 
 def _saving(parameters: Parameters, workload: Workload, kept: Mapping[str, float], host: float) -> Phase:
