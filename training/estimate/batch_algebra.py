@@ -51,13 +51,17 @@ class BatchAlgebra:
 
 def algebra(pipeline: Pipeline, stage: SftStage | DpoStage | GrpoStage, runtime: Runtime) -> BatchAlgebra:
     """Work out the sizes of a stage; the config's rules made sure that they divide."""
+    return sizes_of(stage, runtime, *num_rows(pipeline, stage.data))
+
+
+def sizes_of(stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, rows: int | None, at_most: bool) -> BatchAlgebra:
+    """Work out the sizes of a stage of so many rows."""
     group, round_size, updates_per_round, reuse = 1, 0, 1, 1
     if isinstance(stage, GrpoStage):
         group = int(setting(stage, "num_generations"))
         reuse = int(setting(stage, "num_iterations"))
         round_size = int(stage.trainer.get("generation_batch_size", stage.batch_size))
         updates_per_round = round_size // stage.batch_size * reuse
-    rows, at_most = num_rows(pipeline, stage.data)
     if isinstance(stage, SftStage) and setting(stage, "packing"):
         rows = None  # how many packed rows they make, only their lengths can tell
     fresh = stage.batch_size / group / reuse  # rows or prompts that an update takes from the data

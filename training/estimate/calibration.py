@@ -16,12 +16,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from data.errors import UserError
-from training.config import Pipeline, Runtime, Stage
+from training.config import Runtime, Stage
+from training.estimate.batch_algebra import sizes_of
 from training.estimate.hardware import Device, gpu_of_driver_name, this_cpu
 from training.estimate.known_models import find_config
 from training.estimate.shape import Shape, shape_of
-from training.estimate.step_time import Lengths, Rates, decode_seconds, rates_of, update_seconds
-from training.estimate.workloads import CannotEstimate, Job, job_of
+from training.estimate.step_time import Lengths, Rates, rates_of, stage_decode_seconds, update_seconds
+from training.estimate.workloads import CannotEstimate, Job, decoding_job, training_job
 from training.record import read_record
 from training.run_folder import RunFolder
 
@@ -75,6 +76,8 @@ def calibration_for(kind: str, measured: list[Measured]) -> Calibration:
         for phase, factor in one.factors.items():
             if phase not in factors:
                 factors[phase], sources[phase] = factor, one.source
+    if "forward_backward" in factors and "logprobs" not in factors:  # forwards too, if of another model
+        factors["logprobs"], sources["logprobs"] = factors["forward_backward"], sources["forward_backward"]
     akin = {phase for one in measured if one.kind == kind for phase in one.factors}
     other = next((one.other_s for one in ordered if one.kind == kind), 0.0)
     return Calibration(factors, other, sources, frozenset(akin))
@@ -114,44 +117,48 @@ def _of_run(run: RunFolder, shape: Shape, device: Device) -> Iterator[Measured]:
         resolved = run.read_resolved()
         if not resolved or shape_of(find_config(str(resolved["model"]))) != shape:
             return
-        pipeline = TypeAdapter(Pipeline).validate_python(_pipeline_part(resolved), by_alias=True, by_name=True)
-    except (UserError, ValidationError, KeyError):
+    except (UserError, KeyError):
         return  # another schema, or a model that is gone: it measured nothing we can compare
     for folder in run.stages():
         try:
             record = read_record(folder.path)
-            if record is not None and record.get("ledger") and record["kind"] != "base":
-                one = _of_record(run, folder.path, record, pipeline, shape, device)
-                if one is not None:
-                    yield one
+            if record is None or record["kind"] == "base" or not record.get("ledger"):
+                continue
+            one = _of_record(f"{run.path.name}/{folder.path.name}", folder.path, record, resolved, shape, device)
         except (UserError, ValidationError, CannotEstimate):
             continue
-
-
-def _pipeline_part(resolved: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in resolved.items() if key in Pipeline.model_fields}
+        if one is not None:
+            yield one
 
 
 def _of_record(
-    run: RunFolder, folder: Path, record: dict[str, Any], pipeline: Pipeline, shape: Shape, device: Device
+    source: str, folder: Path, record: dict[str, Any], resolved: dict[str, Any], shape: Shape, device: Device
 ) -> Measured | None:
     environment = record["environment"]
     processes = int(environment["processes"])
     where = _device_of(environment, processes)
     if where is None or (where.kind, where.name) != (device.kind, device.name):
         return None
-    stage: Stage = TypeAdapter(Stage).validate_python(record["config"], by_alias=True, by_name=True)
-    changes = {"processes": processes, "zero_stage": environment["zero_stage"], "nodes": 1}
-    changes["micro_batch_size"] = environment.get("micro_batch_size", pipeline.runtime.micro_batch_size)
-    if environment["zero_stage"] == 0:
-        changes["deepspeed_config"] = None
-    runtime = Runtime.model_validate(pipeline.runtime.model_dump() | changes)
-    job = job_of(pipeline, stage, runtime, device.kind)
-    source = f"{run.path.name}/{folder.name}"
+    stage: Any = TypeAdapter(Stage).validate_python(_without_data(record["config"]), by_alias=True, by_name=True)
     likely = rates_of(where)["likely"]
     if record["kind"] in ("sample", "evaluate"):
-        return _decoding(record, job, shape, where, likely, source)
+        return _decoding(record, stage, processes, shape, where, likely, source)
+    then = resolved.get("runtime", {})
+    runtime = Runtime(
+        processes=processes,
+        zero_stage=environment["zero_stage"],
+        micro_batch_size=environment.get("micro_batch_size", then.get("micro_batch_size", 1)),
+        deepspeed_config=then.get("deepspeed_config") if environment["zero_stage"] else None,
+    )
+    job = training_job(stage, sizes_of(stage, runtime, None, False), runtime, where.kind)
     return _training(folder, record, job, shape, where, likely, source)
+
+
+def _without_data(config: dict[str, Any]) -> dict[str, Any]:
+    """A stage's block whose rows lie elsewhere: how many there were does not matter, and the source may be gone."""
+    if "data" not in config:
+        return config
+    return config | {"data": {"path": "measured.jsonl", "max_prompt_tokens": config["data"].get("max_prompt_tokens")}}
 
 
 def _device_of(environment: dict[str, Any], processes: int) -> Device | None:
@@ -189,19 +196,20 @@ def _training(
 
 
 def _decoding(
-    record: dict[str, Any], job: Job, shape: Shape, device: Device, rates: Rates, source: str
+    record: dict[str, Any], stage: Any, ranks: int, shape: Shape, device: Device, rates: Rates, source: str
 ) -> Measured | None:
-    metrics, spent = record["metrics"], record["ledger"]["timing_s"]["generate"]
+    metrics, spent = record["metrics"], record["ledger"]["timing_s"].get("generate")
     if record["kind"] == "sample":
-        completion, drawn = float(metrics["mean_tokens"]), float(metrics["draws"]) / job.workload.ranks
+        completion, drawn = float(metrics["mean_tokens"]), int(metrics["draws"])
     else:
         suites = list(metrics.values())
         items = sum(suite["n"] for suite in suites)
         completion = sum(suite["mean_tokens"] * suite["n"] for suite in suites) / items
-        drawn = job.decoded or 0.0
-    limit = job.workload.completion_length
-    lengths = Lengths(job.workload.prompt_length + completion, job.workload.prompt_length, completion, limit)
-    modelled = decode_seconds(shape, job, lengths, device, rates, drawn)
+        drawn = items * (1 + stage.draws)
+    job = decoding_job(stage, drawn, ranks, device.kind)
+    limit, prompt = job.workload.completion_length, job.workload.prompt_length
+    lengths = Lengths(prompt + completion, prompt, completion, limit)
+    modelled = stage_decode_seconds(shape, job, lengths, device, rates)
     if not modelled or not spent:
         return None
     data = record["identity"].get("data", record["identity"].get("suites"))

@@ -97,7 +97,7 @@ def _single(jobs: list[Job], device: Device) -> Iterator[Change]:
 
 
 def _together(jobs: list[Job], device: Device) -> Iterator[Change]:
-    """Everything that costs little at once, then ZeRO, offloading and more ranks on top of it."""
+    """Everything that costs little at once, then ZeRO, offloading or more ranks on top of it."""
     training = [job.workload for job in jobs if job.workload.trains]
     rows = min(_decode_rows(jobs), default=None)
     least = Change(1, True, None) if training else Change()
@@ -108,10 +108,10 @@ def _together(jobs: list[Job], device: Device) -> Iterator[Change]:
         stage, ranks = training[0].zero_stage, training[0].ranks
         if ranks > 1:
             yield from (replace(base, zero_stage=zero) for zero in range(stage + 1, 4))
-        yield from (replace(base, zero_stage=3, ranks=more) for more in _more(ranks))
-        yield replace(base, zero_stage=3, offload_optimizer=True)
+        yield replace(base, zero_stage=max(stage, 2), offload_optimizer=True)
         full = replace(base, zero_stage=3, offload_optimizer=True, offload_parameters=True)
         yield full
+        yield from (replace(base, zero_stage=3, ranks=more) for more in _more(ranks))
         yield from (replace(full, ranks=more) for more in _more(ranks))
 
 

@@ -54,18 +54,23 @@ class Job:
 def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
     """Return the work that a stage is for one of `runtime.processes` ranks."""
     if isinstance(stage, SftStage | DpoStage | GrpoStage):
-        return _training(pipeline, stage, runtime, device)
+        return training_job(stage, algebra(pipeline, stage, runtime), runtime, device)
     if isinstance(stage, SampleStage):
         rows, _ = num_rows(pipeline, stage.data)
-        drawn, draws, limit = None if rows is None else rows * stage.draws, stage.draws, stage.data.max_prompt_tokens
-    else:
-        assert isinstance(stage, EvaluateStage)
-        items = sum(pipeline.suites[name].items for name in stage.suites)
-        drawn, draws, limit = items * (1 + stage.draws), 1, None
+        return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
+    items = sum(pipeline.suites[name].items for name in stage.suites)
+    return decoding_job(stage, items * (1 + stage.draws), runtime.processes, device)
+
+
+def decoding_job(
+    stage: SampleStage | EvaluateStage, drawn: int | None, ranks: int, device: Literal["cpu", "gpu"]
+) -> Job:
+    """The work of a rank in a stage that draws so many completions over all ranks."""
+    limit = stage.data.max_prompt_tokens if isinstance(stage, SampleStage) else None
     prompt = limit or ASSUMED_PROMPT
     workload = Workload(
         kind=stage.kind,
-        ranks=runtime.processes,
+        ranks=ranks,
         device=device,
         prompt_length=prompt,
         completion_length=stage.max_completion_length,
@@ -73,14 +78,14 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
         generation_rows=stage.batch_size,
         compute_dtype=stage.dtype,
     )
-    decoded = None if drawn is None else drawn / runtime.processes
-    return Job(workload, None, None, 0.0, decoded, draws, 0.0, limit is not None)
+    draws = stage.draws if isinstance(stage, SampleStage) else 1
+    return Job(workload, None, None, 0.0, None if drawn is None else drawn / ranks, draws, 0.0, limit is not None)
 
 
-def _training(
-    pipeline: Pipeline, stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, device: Literal["cpu", "gpu"]
+def training_job(
+    stage: SftStage | DpoStage | GrpoStage, sizes: BatchAlgebra, runtime: Runtime, device: Literal["cpu", "gpu"]
 ) -> Job:
-    sizes = algebra(pipeline, stage, runtime)
+    """The work of a rank in a stage that trains."""
     offload_optimizer, offload_parameters = _offloads(runtime)
     workload = Workload(
         kind=stage.kind,
