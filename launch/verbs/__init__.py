@@ -4,6 +4,20 @@ A verb imports what it needs inside `execute`, so that `posttrain --help` answer
 its entry in `VERBS`, which is also the order of the help text.
 """
 
-from launch.verbs import clean, data, lineage, plan, report, run, schema, status
+from launch.verbs import (
+    cancel,
+    clean,
+    data,
+    doctor,
+    lineage,
+    plan,
+    rehearse,
+    report,
+    run,
+    schema,
+    status,
+    submit,
+    sweep,
+)
 
-VERBS = (run, plan, data, status, lineage, schema, report, clean)
+VERBS = (run, plan, doctor, data, rehearse, sweep, submit, status, cancel, lineage, schema, report, clean)

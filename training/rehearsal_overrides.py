@@ -1,0 +1,230 @@
+"""From a pipeline to its rehearsal: overrides that make it tiny, and in words what each of them replaces.
+
+A rehearsal runs the same YAML with these overrides, so everything they do not touch is the real thing: stages, parents,
+losses, rewards, templates, ranks' launcher, ZeRO stage. Nothing here imports torch.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.config import DpoStage, EvaluateStage, GrpoStage, ModelStage, Pipeline, SampleStage, SftStage
+from training.config.slurm import Slurm
+from training.config.trainer_fields import default
+from training.rehearsal_rows import ROWS as ROWS_MADE_UP
+
+STEPS = 2
+ROWS = 16
+FILE_ROWS = 48
+ITEMS = 4
+DRAWS = 4
+COMPLETION_TOKENS = 16
+LONGEST = 1024
+"""Longest sequence, in tokens, with the real tokenizer."""
+BYTES_PER_TOKEN = 4
+LONGEST_IN_BYTES = 4096
+PACKED_LENGTH = 128
+LENGTH_REWARD = {"name": "length", "weight": -0.1, "max_length": 96, "buffer": 96, "unit": "characters"}
+"""Above zero and different for the completions of a random model: there is something to learn and to keep."""
+_GPU_OPTIMIZERS = ("bnb", "8bit", "paged", "apex", "torchao")
+_GPU_SWITCHES = ("bf16", "fp16", "tf32", "torch_compile", "use_liger_kernel", "activation_offloading")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One override; `words` say what a reader must know about it, None where it only makes things smaller."""
+
+    owner: str
+    override: str
+    words: str | None = None
+
+
+def rehearsal_overrides(
+    pipeline: Pipeline, stand_ins: dict[str, Any], stand_ins_dir: Path, processes: int
+) -> list[Replacement]:
+    """Return the overrides of a rehearsal with at most `processes` ranks; `stand_ins` is stand_ins.json's content."""
+    replaced = [*_top(pipeline, stand_ins, stand_ins_dir), *_runtime(pipeline, processes)]
+    for name, suite in pipeline.suites.items():
+        replaced.append(_set(name, f"suites.{name}.items", min(ITEMS, suite.items)))
+    ranks = min(processes, pipeline.runtime.processes)
+    for stage in _written(pipeline):
+        at = f"stages.{stage.name}"
+        if isinstance(stage, EvaluateStage):
+            replaced += _decoding(stage.name, at, stage)
+        elif isinstance(stage, SampleStage):
+            replaced += _sample(stage, at)
+        else:
+            replaced += _training(stage, at, ranks, pipeline, stand_ins["model"]["real_tokenizer"])
+        replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
+    for name, suite in pipeline.suites.items():
+        replaced += _data(name, f"suites.{name}", suite.data, stand_ins)
+    return replaced
+
+
+def gpu_replacements(pipeline: Pipeline) -> list[Replacement]:
+    """Return the overrides without which the pipeline cannot be checked on a machine without a GPU."""
+    replaced = []
+    for stage in _written(pipeline):
+        if not isinstance(stage, ModelStage):
+            continue
+        at = f"stages.{stage.name}"
+        trainer = stage.trainer
+        wanted = [name for name in _GPU_SWITCHES if trainer.get(name)]
+        if wanted:
+            replaced += [_set(stage.name, f"{at}.trainer.{name}", False) for name in wanted]
+            replaced.append(Replacement(stage.name, "", f"{', '.join(wanted)}: float32 without them on this CPU"))
+        if trainer.get("bf16") is None and not trainer.get("fp16"):
+            replaced.append(_set(stage.name, f"{at}.trainer.bf16", False, "bf16 (TRL's default): float32 on this CPU"))
+        if any(word in str(trainer.get("optim", "")) for word in _GPU_OPTIMIZERS):
+            words = f"optim {trainer['optim']}: adamw_torch on this CPU"
+            replaced.append(_set(stage.name, f"{at}.trainer.optim", "adamw_torch", words))
+        if stage.attention == "flash_attention_2":
+            replaced.append(_set(stage.name, f"{at}.attention", None, "flash attention: transformers' choice"))
+        if stage.lora is not None and stage.lora.quantize is not None:
+            words = f"QLoRA's {stage.lora.quantize}: the frozen weights are whole"
+            replaced.append(_set(stage.name, f"{at}.lora.quantize", None, words))
+    return replaced
+
+
+def _set(owner: str, key: str, value: Any, words: str | None = None) -> Replacement:
+    return Replacement(owner, f"{key}={json.dumps(value, ensure_ascii=False)}", words)
+
+
+def _written(pipeline: Pipeline) -> Iterator[Any]:
+    """The stages that stand in the YAML: not those that the `evaluate:` block makes, which follow the block."""
+    for stage in pipeline.stages:
+        made = pipeline.evaluate is not None and stage.name == f"evaluate-{stage.parent}"
+        if not (made and isinstance(stage, EvaluateStage)):
+            yield stage
+
+
+def _top(pipeline: Pipeline, stand_ins: dict[str, Any], folder: Path) -> Iterator[Replacement]:
+    model = stand_ins["model"]
+    words = f"{pipeline.model}: {model['architecture']} with {model['parameters']:,} random weights"
+    yield _set("base", "model", str(folder / "model"), words)
+    yield _set("base", "offline", True)
+    for missing in model["missing"]:
+        yield Replacement("base", "", f"not rehearsed: {missing}")
+    if pipeline.evaluate is not None:
+        yield from _decoding("evaluate", "evaluate", pipeline.evaluate)
+
+
+def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
+    runtime = pipeline.runtime
+    ranks = min(processes, runtime.processes)
+    if ranks < runtime.processes:
+        yield _set("runtime", "runtime.processes", ranks, f"{runtime.processes} ranks: {ranks} on this machine")
+    nodes = 1 if runtime.slurm is None else max(n for n in range(1, runtime.nodes + 1) if ranks % n == 0)
+    if nodes < runtime.nodes:
+        yield _set("runtime", "runtime.nodes", nodes)
+    if runtime.nodes > 1:
+        places = "one host" if nodes == 1 else f"{nodes} pretended ones on this host, one rank step each"
+        yield Replacement("runtime", "", f"{runtime.nodes} nodes: {places}")
+    if runtime.slurm is not None:
+        yield from _slurm(runtime.slurm)
+    yield _set("runtime", "runtime.micro_batch_size", min(2, runtime.micro_batch_size))
+    yield _set("runtime", "runtime.checkpoint_every", 1)
+    yield _set("runtime", "runtime.threads_per_process", None)
+    if runtime.tracker != "none":
+        yield _set("runtime", "runtime.tracker_mode", "offline", f"{runtime.tracker}: offline, nothing is sent")
+    if runtime.zero_stage > 0 and shutil.which("c++") is None:
+        words = f"not rehearsed: ZeRO-{runtime.zero_stage} (DeepSpeed on a CPU needs a C++ compiler): plain ranks"
+        yield _set("runtime", "runtime.zero_stage", 0, words)
+        yield _set("runtime", "runtime.deepspeed_config", None)
+
+
+def _slurm(slurm: Slurm) -> Iterator[Replacement]:
+    """The cluster's own software is not here: the batch scripts leave out what would call it."""
+    yield Replacement("runtime", "", "Slurm: local stand-ins for its commands run the real batch scripts")
+    for key, empty in (("modules", []), ("setup", []), ("environment_file", None), ("container", None)):
+        if getattr(slurm, key) not in (empty, None):
+            yield _set("runtime", f"runtime.slurm.{key}", empty, f"not rehearsed: runtime.slurm.{key}")
+
+
+def _training(
+    stage: SftStage | DpoStage | GrpoStage, at: str, ranks: int, pipeline: Pipeline, real_tokenizer: bool
+) -> Iterator[Replacement]:
+    trainer, runtime = stage.trainer, pipeline.runtime
+    micro = min(2, runtime.micro_batch_size)
+    accumulation = min(2, stage.batch_size // (runtime.micro_batch_size * runtime.processes))
+    batch = ranks * micro * max(1, accumulation)
+    if isinstance(stage, GrpoStage):
+        batch = max(2, batch)
+        yield from _groups(stage, at, batch)
+    yield _set(stage.name, f"{at}.batch_size", batch)
+    yield _set(stage.name, f"{at}.trainer.max_steps", STEPS)
+    length = trainer.get("max_length")
+    if isinstance(stage, SftStage) and trainer.get("packing"):
+        yield _set(stage.name, f"{at}.trainer.max_length", PACKED_LENGTH)
+    elif length is not None:
+        longest = min(LONGEST, length) if real_tokenizer else min(LONGEST_IN_BYTES, BYTES_PER_TOKEN * length)
+        yield _set(stage.name, f"{at}.trainer.max_length", longest)
+    elif stage.kind != "grpo" and not real_tokenizer:
+        yield _set(stage.name, f"{at}.trainer.max_length", LONGEST_IN_BYTES)
+    if trainer.get("dataset_num_proc"):
+        yield _set(stage.name, f"{at}.trainer.dataset_num_proc", None)
+    if not real_tokenizer and stage.data.max_prompt_tokens is not None:
+        yield _set(stage.name, f"{at}.data.max_prompt_tokens", LONGEST_IN_BYTES)
+
+
+def _groups(stage: GrpoStage, at: str, batch: int) -> Iterator[Replacement]:
+    """A group of at most four completions, a round of at most two steps, and a reward in which they differ."""
+    group = min(4, int(stage.trainer.get("num_generations", default("grpo", "num_generations"))), batch)
+    group = next(size for size in range(group, 1, -1) if batch % size == 0)
+    yield _set(stage.name, f"{at}.trainer.num_generations", group)
+    round_size = stage.trainer.get("generation_batch_size")
+    if round_size is not None:
+        steps = min(2, round_size // stage.batch_size)
+        yield _set(stage.name, f"{at}.trainer.generation_batch_size", batch * steps)
+    length = int(stage.trainer.get("max_completion_length", COMPLETION_TOKENS))
+    yield _set(stage.name, f"{at}.trainer.max_completion_length", min(COMPLETION_TOKENS, length))
+    yield _set(stage.name, f"{at}.signal", [])
+    yield from _length_reward(stage, at)
+
+
+def _length_reward(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replacement]:
+    rewards = [spec.model_dump(mode="json") for spec in stage.rewards if spec.name != LENGTH_REWARD["name"]]
+    words = "the reward length (longer is better) is added: a random model earns nothing else"
+    yield _set(stage.name, f"{at}.rewards", [*rewards, LENGTH_REWARD], words)
+
+
+def _sample(stage: SampleStage, at: str) -> Iterator[Replacement]:
+    yield _set(stage.name, f"{at}.draws", min(DRAWS, stage.draws))
+    yield _set(stage.name, f"{at}.max_completion_length", min(COMPLETION_TOKENS, stage.max_completion_length))
+    if stage.keep == "pairs":
+        yield _set(stage.name, f"{at}.min_margin", 0.0, "min_margin 0: a random model answers nothing right")
+    yield from _length_reward(stage, at)
+
+
+def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
+    yield _set(owner, f"{at}.max_completion_length", min(COMPLETION_TOKENS, block.max_completion_length))
+    if block.draws:
+        draws = min(DRAWS, block.draws)
+        yield _set(owner, f"{at}.draws", draws)
+        yield _set(owner, f"{at}.k", [k for k in block.k if k <= draws])
+
+
+def _data(owner: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:
+    if block is None or block.stage is not None:
+        return
+    is_suite = at.startswith("suites.")
+    stand_in = stand_ins["data"].get(owner)
+    if stand_in is not None:
+        said = f"{stand_in['hub']}: the first rows that the local cache holds"
+        if not stand_in["real"]:
+            said = f"not rehearsed: the content of hub data {stand_in['hub']}: {ROWS_MADE_UP} made-up rows stand in"
+        yield _set(owner, f"{at}.data.path", stand_in["path"], said)
+        yield _set(owner, f"{at}.data.hub", None)
+        for key, value in (("split", "train"), ("subset", None), ("streaming", False)):
+            yield _set(owner, f"{at}.data.{key}", value)
+        if stand_in["columns"] is not None:
+            yield _set(owner, f"{at}.data.columns", stand_in["columns"])
+        if stand_in["format"] is None:
+            yield _set(owner, f"{at}.data.format", None)
+    if not is_suite and block.generator is not None and block.generator.rows is not None:
+        yield _set(owner, f"{at}.data.generator.rows", min(ROWS, block.generator.rows))
+    elif not is_suite:
+        yield _set(owner, f"{at}.data.limit", min(FILE_ROWS, block.limit or FILE_ROWS))
