@@ -1,0 +1,65 @@
+"""Every shipped pipeline is accepted by `posttrain plan` without a network, and every sweep loads."""
+
+import re
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from launch.cli import main
+from training.config.sweep import load_sweep
+
+ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = ("accelerate", "deepspeed", "sweeps")
+PIPELINES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.relative_to(ROOT / "configs").parts[0] not in ELSEWHERE
+)
+SWEEPS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs" / "sweeps").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configs name paths relative to the checkout; whoever opens a connection fails."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.parametrize("config", PIPELINES)
+def test_config_shipped_is_planned_offline(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", config, f"runtime.runs_dir={tmp_path}"]) in (0, 2), config
+    shown = capsys.readouterr()
+    assert " stages, " in shown.out, shown.err
+
+
+@pytest.mark.parametrize("config", PIPELINES)
+def test_config_shipped_fits_the_hardware_its_header_names(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "80 GB" not in (ROOT / config).read_text().split("name:")[0]:
+        pytest.skip("it names no GPU")
+    assert main(["plan", config, f"runtime.runs_dir={tmp_path}", "--gpu", "h100-80gb"]) == 0
+    assert main(["plan", config, f"runtime.runs_dir={tmp_path}", "--gpu", "a100-80gb"]) == 0
+
+
+@pytest.mark.parametrize("config", [*PIPELINES, *SWEEPS])
+def test_config_shipped_says_hardware_time_and_command(config: str) -> None:
+    header = "".join(line for line in (ROOT / config).read_text().splitlines(True) if line.startswith("#"))
+    assert "Hardware:" in header
+    assert "Time:" in header
+    commands = re.findall(r"^#   (posttrain \w+ \S+)", header, flags=re.MULTILINE)
+    assert commands, config
+    assert all(command.split()[2] == config for command in commands)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_sweep_shipped_loads_with_points_that_differ(sweep: str) -> None:
+    points = load_sweep(sweep).points
+    assert len(points) >= 2
+    assert len({point.name for point in points}) == len(points)
