@@ -258,13 +258,15 @@ def test_grpo_completion_with_an_error_in_one_reward_is_left_out_of_its_group(
 
 
 SOURCES = {
-    # overridden (training.grpo_trainer, training.resumable, training.sft, training.dpo)
+    # overridden or called on a stand-in (training.grpo_trainer, .resumable, .length_groups, .tokens, .sft, .dpo)
     "trl.GRPOTrainer._get_train_sampler": "36497afb4d311dc9",
     "trl.GRPOTrainer._prepare_inputs": "f824e7fb07147956",
     "trl.GRPOTrainer._get_per_token_logps_and_entropies": "ea73c3909275851d",
     "trl.GRPOTrainer._save_checkpoint": "ec91bde123649111",
     "trl.SFTTrainer._save_checkpoint": "b6ee0a370c266b6f",
     "trl.DPOTrainer._save_checkpoint": "b6ee0a370c266b6f",
+    "trl.SFTTrainer._prepare_dataset": "04b668d28493f693",
+    "trl.DPOTrainer._prepare_dataset": "35e349e8e8266df4",
     "transformers.Trainer._save_checkpoint": "a9111e30faa99339",
     "transformers.Trainer._get_train_sampler": "1580d7493244e637",
     "transformers.Trainer._run_epoch": "31aff00f34c302a2",
