@@ -125,7 +125,7 @@ def test_gpus_set_the_ranks_and_sizes_that_do_not_divide_are_refused(capsys: pyt
     found = planned(capsys, config, "--gpu", "h200", "--gpus", "16")
     assert (found["machine"]["ranks"], stage(found, "sft")["batch"]["accumulation"]) == (16, 1)
     assert main(["plan", config, "--gpu", "h200", "--gpus", "6"]) == 2
-    assert "does not divide over 6 ranks; use 48 or 72 rows" in capsys.readouterr().err
+    assert "does not divide over 6 ranks; use 48 or 72 rows, or runtime.processes 4 or 8" in capsys.readouterr().err
 
 
 def test_nodes_count_eight_gpus_each(capsys: pytest.CaptureFixture[str]) -> None:

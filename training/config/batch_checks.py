@@ -23,7 +23,7 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
         unit = _UNITS[stage.kind]
         if stage.batch_size % processes:
             sizes = _words(_near_multiples(stage.batch_size, processes * micro))
-            yield at, f"does not divide over {processes} ranks; use {sizes} {unit}"
+            yield at, f"does not divide over {processes} ranks; use {sizes} {unit}{_ranks(stage, processes, micro)}"
             continue
         divisors = _words(_divisors(stage.batch_size // processes))
         sizes = _words(_near_multiples(stage.batch_size, processes * micro))
@@ -33,6 +33,14 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
             f"is not a multiple of {ranks}runtime.micro_batch_size {micro}; "
             f"use batch_size {sizes}, or micro_batch_size {divisors}",
         )
+
+
+def _ranks(stage: ModelStage, processes: int, micro: int) -> str:
+    """The numbers of ranks just below and above that the batch divides over."""
+    counts = [count for count in _divisors(stage.batch_size) if stage.batch_size % (count * micro) == 0]
+    below = [count for count in counts if count < processes][-1:]
+    near = below + [count for count in counts if count > processes][:1]
+    return f", or runtime.processes {_words(near)}" if near else ""
 
 
 def ranks_divide_over_the_nodes(pipeline: Pipeline) -> Iterator[Finding]:

@@ -125,8 +125,8 @@ def _of_run(run: RunFolder, shape: Shape, device: Device) -> Iterator[Measured]:
             if record is None or record["kind"] == "base" or not record.get("ledger"):
                 continue
             one = _of_record(f"{run.path.name}/{folder.path.name}", folder.path, record, resolved, shape, device)
-        except (UserError, ValidationError, CannotEstimate):
-            continue
+        except (UserError, ValidationError, CannotEstimate, KeyError):
+            continue  # a record of another version, without what we compare
         if one is not None:
             yield one
 
@@ -173,7 +173,8 @@ def _device_of(environment: dict[str, Any], processes: int) -> Device | None:
 def _training(
     folder: Path, record: dict[str, Any], job: Job, shape: Shape, device: Device, rates: Rates, source: str
 ) -> Measured | None:
-    steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    path = folder / "metrics.jsonl"
+    steps = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     steps = steps[1:] if len(steps) > 1 else steps
     if not steps or job.algebra is None:
         return None
