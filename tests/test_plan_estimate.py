@@ -195,7 +195,8 @@ def test_wrong_options_exit_2_with_one_message(
 
 
 def test_offloading_of_a_deepspeed_file_moves_the_optimizer_to_the_host(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
+    settings = json.loads((ROOT / "configs" / "deepspeed" / "zero2.json").read_text())
+    settings["zero_optimization"]["offload_optimizer"] = {"device": "cpu"}
     Path("offload.json").write_text(json.dumps(settings))
     device = ("--gpu", "h200", "runtime.micro_batch_size=1")
     kept = stage(planned(capsys, write(BIG), *device), "sft")["memory"]
