@@ -19,6 +19,14 @@ _TELEMETRY_OFF = {
     "DO_NOT_TRACK": "1",
     "WANDB_ERROR_REPORTING": "false",
 }
+_KEEP_FREED_MEMORY = {  # mallopt(3)
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_ARENA_MAX": "1",
+}
+"""On a CPU every step frees and asks again for the same gigabytes of activations. glibc would hand large blocks
+back to the kernel each time, and touching new pages costs up to a third of a step, so it keeps them. What the user
+set stays."""
 COLLECTIVE_TIMEOUT_FACTOR = 10
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -52,6 +60,7 @@ def rank_environments(
         common.update(_OFFLINE)
     if not has_accelerator():
         common.setdefault("DS_ACCELERATOR", "cpu")
+        common = {**_KEEP_FREED_MEMORY, **common}
     common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // local_size))
     if end_time is not None:
         common[END_TIME_VARIABLE] = str(end_time)

@@ -249,6 +249,19 @@ def test_rank_environment_threads_divide_the_cores(monkeypatch: pytest.MonkeyPat
     assert rank_environments(Runtime(threads_per_process=3), False, {})[0]["OMP_NUM_THREADS"] == "3"
 
 
+def test_rank_environment_keeps_freed_memory_on_a_cpu_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("launch.rank_environment.has_accelerator", lambda: False)
+    (ours,) = rank_environments(Runtime(processes=1), False, {})
+    assert (ours["MALLOC_MMAP_MAX_"], ours["MALLOC_ARENA_MAX"]) == ("0", "1")
+    (theirs,) = rank_environments(Runtime(processes=1), False, {"MALLOC_ARENA_MAX": "4"})
+    assert (theirs["MALLOC_MMAP_MAX_"], theirs["MALLOC_ARENA_MAX"]) == ("0", "4")
+    monkeypatch.setattr("launch.rank_environment.has_accelerator", lambda: True)
+    (gpu,) = rank_environments(Runtime(processes=1), False, {})
+    assert "MALLOC_MMAP_MAX_" not in gpu
+
+
 def test_rank_environment_data_folder_of_the_user_hides_nothing(tmp_path: Path) -> None:
     """`data/` is a common folder name; a stage started there must import our package."""
     (tmp_path / "data").mkdir()

@@ -8,6 +8,7 @@ from typing import Any
 from trl import DPOTrainer
 
 from training.context import StageContext
+from training.head import use_trained_positions_head
 from training.length_groups import OrdersStepsByLength
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
@@ -16,9 +17,14 @@ from training.tokens import TakesTokenisedPairs
 
 
 class DpoTrainer(TakesTokenisedPairs, OrdersStepsByLength, SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
-    """DPOTrainer (TRL 1.16) with three overrides: rows tokenised before, a sampler of whole batches by epoch,
-    each in order of length, and committed checkpoints.
+    """DPOTrainer (TRL 1.16) with four overrides: rows tokenised before, a sampler of whole batches by epoch, each in
+    order of length, committed checkpoints, and `_precompute_ref_logps`, which TRL's constructor calls before anyone
+    else could give the model the head that scores trained positions.
     """
+
+    def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
+        use_trained_positions_head(self, "dpo")
+        return super()._precompute_ref_logps(*args, **kwargs)
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> DpoTrainer:

@@ -1,7 +1,8 @@
 """The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
-2. `_prepare_inputs`: hands each finished rollout round to `on_round` (samples, group signal).
+2. `_prepare_inputs`: hands each finished rollout round to `on_round` (samples, group signal) and puts completions of
+   one prompt into the same micro-batches (`training.alike_rows`).
 3. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
 4. `_save_checkpoint`: saves the rollout buffer and micro-step count of this rank, then commits (`training.checkpoint`).
 """
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from training.alike_rows import ORDER_FREE_LOSSES, group_alike
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
@@ -42,6 +44,9 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         inputs = super()._prepare_inputs(generation_batch)
         if self._buffered_inputs is not before:
             self.on_round(self)
+            if self.loss_type in ORDER_FREE_LOSSES:
+                self._buffered_inputs = group_alike(self._buffered_inputs, self.args.gradient_accumulation_steps)
+                inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         self.micro_batch = inputs
         return inputs
 

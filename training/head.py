@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
+from training.shared_context import can_share_contexts, share_contexts, trained_hidden
+
 TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits are 100 MB
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
@@ -71,12 +73,10 @@ def score_trained_positions(
             return plain_forward(self, *args, **kwargs)
         labels_BT = kwargs.pop("labels")[:, 1:]
         kwargs.pop("num_items_in_batch", None)
-        kwargs["use_cache"] = False
-        backbone = self.base_model(*args, **kwargs)
         mask_BT = labels_BT != -100
         head = self.get_output_embeddings()
         fields = _score_tiles(
-            backbone.last_hidden_state[:, :-1][mask_BT],
+            _trained_hidden(self, args, kwargs, labels_BT),
             head.weight,
             head.bias,
             labels_BT[mask_BT],
@@ -90,6 +90,17 @@ def score_trained_positions(
         return FusedCausalLMOutput(loss=loss, label_mask=mask_BT, **dense)
 
     model.forward = types.MethodType(forward, model)
+
+
+def _trained_hidden(model: Any, args: Any, kwargs: dict[str, Any], labels_BT: torch.Tensor) -> torch.Tensor:
+    """Return the hidden states [N, H] that predict the trained tokens; `labels_BT` [B, T-1] is shifted already."""
+    if not args and set(kwargs) <= {"input_ids", "attention_mask", "use_cache"} and can_share_contexts(model):
+        ids_BT, mask_BT = kwargs["input_ids"], kwargs["attention_mask"]
+        shared = share_contexts(ids_BT, mask_BT, functional.pad(labels_BT, (1, 0), value=-100))
+        if shared is not None:
+            return trained_hidden(model.base_model, model.config, shared)
+    kwargs["use_cache"] = False
+    return model.base_model(*args, **kwargs).last_hidden_state[:, :-1][labels_BT != -100]
 
 
 def _score_tiles(

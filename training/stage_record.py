@@ -31,7 +31,7 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
     environment = describe_environment() | {
         "device": device_name(),
         "processes": context.world.size,
-        "micro_batch_size": runtime.micro_batch_size,
+        "micro_batch_size": runtime.micro_batch(context.planned.kind),
         "threads_per_process": torch.get_num_threads(),
         "zero_stage": runtime.zero_stage,
     }

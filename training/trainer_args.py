@@ -9,9 +9,9 @@ from data.errors import UserError
 CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
 
 
-def accumulation_steps(batch_size: int, runtime: Any) -> int:
+def accumulation_steps(stage: Any, runtime: Any) -> int:
     """Micro-batches a rank accumulates in one optimizer step; the config's validators made sure that it divides."""
-    return batch_size // (runtime.micro_batch_size * runtime.processes)
+    return int(stage.batch_size // (runtime.micro_batch(stage.kind) * runtime.processes))
 
 
 def deepspeed_settings(runtime: Any) -> str | dict[str, Any] | None:
@@ -41,8 +41,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> An
         "use_cpu": runtime.zero_stage == 0 and not torch.cuda.is_available(),  # True would switch DeepSpeed off
         "output_dir": str(output_dir),
         "seed": seed,
-        "per_device_train_batch_size": runtime.micro_batch_size,
-        "gradient_accumulation_steps": accumulation_steps(stage.batch_size, runtime),
+        "per_device_train_batch_size": runtime.micro_batch(stage.kind),
+        "gradient_accumulation_steps": accumulation_steps(stage, runtime),
         "report_to": [],
         "ddp_find_unused_parameters": False,  # every trained weight takes part in every loss
         "disable_tqdm": True,

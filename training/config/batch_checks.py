@@ -15,8 +15,9 @@ _UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions"}
 
 def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
     """batch_size is a whole number of steps of micro_batch_size on every rank."""
-    processes, micro = pipeline.runtime.processes, pipeline.runtime.micro_batch_size
+    processes = pipeline.runtime.processes
     for index, stage in enumerate(pipeline.stages):
+        micro = pipeline.runtime.micro_batch(stage.kind) if isinstance(stage, ModelStage) else 1
         if not isinstance(stage, ModelStage) or stage.batch_size % (processes * micro) == 0:
             continue
         at: KeyPath = ("stages", index, "batch_size")

@@ -10,6 +10,14 @@ from training.config.block import Block, Count
 from training.config.slurm import Slurm
 
 
+class MicroBatches(Block):
+    """What a rank takes at once, by kind of stage: a pair is two rows, completions share their prompt."""
+
+    sft: Count = Field(default=4, description="Rows.")
+    dpo: Count = Field(default=4, description="Pairs.")
+    grpo: Count = Field(default=4, description="Completions.")
+
+
 class Runtime(Block):
     """Ranks, memory, checkpoints and tracking."""
 
@@ -17,8 +25,9 @@ class Runtime(Block):
     nodes: Count = Field(
         default=1, description="Hosts the ranks are spread over evenly; more than one needs a Slurm job of as many."
     )
-    micro_batch_size: Count = Field(
-        default=4, description="Rows, pairs or completions a rank takes at once; accumulation follows from it."
+    micro_batch_size: Count | MicroBatches = Field(
+        default=4,
+        description="Rows, pairs or completions a rank takes at once, or one such number by kind: {sft: 4, grpo: 8}.",
     )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
@@ -61,3 +70,8 @@ class Runtime(Block):
         if self.deepspeed_config is not None and self.zero_stage == 0:
             raise ValueError("deepspeed_config would be ignored with zero_stage 0; set zero_stage to 1, 2 or 3")
         return self
+
+    def micro_batch(self, kind: str) -> int:
+        """Rows, pairs or completions a rank takes at once in stages of this kind; 1 where nothing is trained."""
+        size = self.micro_batch_size
+        return size if isinstance(size, int) else int(getattr(size, kind, 1))
