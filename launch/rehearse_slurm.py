@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from training.record import write_json
@@ -168,7 +169,7 @@ def scancel(queue: JobQueue, arguments: list[str]) -> int:
 
 def srun(queue: JobQueue, arguments: list[str]) -> int:
     """Start one task a node, all on this host, pass signals on to them, and return the greatest exit code."""
-    options = [each for each in arguments if each.startswith("--")]
+    options = list(takewhile(lambda each: each.startswith("--"), arguments))
     command = arguments[len(options) :]
     nodes = next(int(each.partition("=")[2]) for each in options if each.startswith("--nodes="))
     tasks = [
