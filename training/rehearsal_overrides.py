@@ -125,7 +125,7 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
         yield Replacement("runtime", "", f"{runtime.nodes} nodes: {places}")
     if runtime.slurm is not None:
         yield from _slurm(runtime.slurm)
-    yield _set("runtime", "runtime.micro_batch_size", min(2, runtime.micro_batch_size))
+    yield _set("runtime", "runtime.micro_batch_size", _micro(runtime))
     yield _set("runtime", "runtime.checkpoint_every", 1)
     yield _set("runtime", "runtime.threads_per_process", None)
     if runtime.tracker != "none":
@@ -134,6 +134,11 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
         words = f"not rehearsed: ZeRO-{runtime.zero_stage} (DeepSpeed on a CPU needs a C++ compiler): plain ranks"
         yield _set("runtime", "runtime.zero_stage", 0, words)
         yield _set("runtime", "runtime.deepspeed_config", None)
+
+
+def _micro(runtime: Runtime) -> int:
+    """The same small micro-batch for every kind of stage."""
+    return min(2, *(runtime.micro_batch(kind) for kind in ("sft", "dpo", "grpo")))
 
 
 def _slurm(slurm: Slurm) -> Iterator[Replacement]:
@@ -148,8 +153,8 @@ def _training(
     stage: SftStage | DpoStage | GrpoStage, at: str, ranks: int, pipeline: Pipeline, real_tokenizer: bool
 ) -> Iterator[Replacement]:
     trainer, runtime = stage.trainer, pipeline.runtime
-    micro = min(2, runtime.micro_batch_size)
-    accumulation = min(2, stage.batch_size // (runtime.micro_batch_size * runtime.processes))
+    micro = _micro(runtime)
+    accumulation = min(2, stage.batch_size // (runtime.micro_batch(stage.kind) * runtime.processes))
     batch = ranks * micro * max(1, accumulation)
     if isinstance(stage, GrpoStage):
         batch = max(2, batch)

@@ -61,13 +61,13 @@ def settings(stage: ModelStage, runtime: Runtime) -> dict[str, Setting]:
         return Setting(trainer_value(stage, name), f"stages.{stage.name}.trainer.{name}")
 
     betas = [trainer("adam_beta1").value, trainer("adam_beta2").value]
-    accumulation = stage.batch_size // (runtime.processes * runtime.micro_batch_size)
+    accumulation = stage.batch_size // (runtime.processes * runtime.micro_batch(stage.kind))
     half = trainer("fp16").value is True
     bf16 = trainer("bf16").value
     return {
         "zero_optimization.stage": Setting(runtime.zero_stage, "runtime.zero_stage"),
         "train_batch_size": Setting(stage.batch_size, f"stages.{stage.name}.batch_size"),
-        "train_micro_batch_size_per_gpu": Setting(runtime.micro_batch_size, "runtime.micro_batch_size"),
+        "train_micro_batch_size_per_gpu": Setting(runtime.micro_batch(stage.kind), "runtime.micro_batch_size"),
         "gradient_accumulation_steps": Setting(
             accumulation, f"stages.{stage.name}.batch_size / (runtime.processes x runtime.micro_batch_size)"
         ),

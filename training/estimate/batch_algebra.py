@@ -77,7 +77,7 @@ def sizes_of(stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, rows: int
         stage.kind,
         stage.batch_size,
         runtime.processes,
-        runtime.micro_batch_size,
+        runtime.micro_batch(stage.kind),
         group,
         round_size,
         updates_per_round,

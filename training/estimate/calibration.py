@@ -147,7 +147,7 @@ def _of_record(
     runtime = Runtime(
         processes=processes,
         zero_stage=environment["zero_stage"],
-        micro_batch_size=environment.get("micro_batch_size", then.get("micro_batch_size", 1)),
+        micro_batch_size=environment.get("micro_batch_size") or then.get("micro_batch_size", 1),
         deepspeed_config=then.get("deepspeed_config") if environment["zero_stage"] else None,
     )
     job = training_job(stage, sizes_of(stage, runtime, None, False), runtime, where.kind)

@@ -94,7 +94,7 @@ def training_job(
         zero_stage=runtime.zero_stage,
         offload_optimizer=offload_optimizer,
         offload_parameters=offload_parameters,
-        micro_batch=runtime.micro_batch_size,
+        micro_batch=runtime.micro_batch(stage.kind),
         accumulation=sizes.accumulation,
         compute_dtype=compute_dtype(stage.trainer),
         checkpointing=bool(setting(stage, "gradient_checkpointing")),
