@@ -63,6 +63,6 @@ class Preemption(TrainerCallback):
         """What stopped the ranks and how long it took until they could leave."""
         total_s = self._step_s + self._save_s
         return (
-            f"by {self.cause}, {total_s:.1f} s after it came: {self._step_s:.1f} s to the end of the step, "
+            f"({self.cause}), {total_s:.1f} s later: {self._step_s:.1f} s to the end of the step, "
             f"{self._save_s:.1f} s for the checkpoint"
         )
