@@ -41,7 +41,7 @@ def _of_stage(stage: StageEstimate) -> Iterator[str]:
         yield f"{stage.time.generation_tokens_per_s:,.0f} tokens/s drawn by a rank"
     calibration = stage.time.calibration
     for phase, source in calibration.sources.items():
-        if phase in stage.time.phases:
+        if stage.time.phases.get(phase):
             yield f"{phase} x {calibration.factors[phase]:.2f} as measured in {source}"
 
 
