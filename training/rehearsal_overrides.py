@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.config import DpoStage, EvaluateStage, GrpoStage, ModelStage, Pipeline, SampleStage, SftStage
+from training.config import DpoStage, EvaluateStage, GrpoStage, ModelStage, Pipeline, Runtime, SampleStage, SftStage
 from training.config.slurm import Slurm
 from training.config.trainer_fields import default
 from training.rehearsal_rows import ROWS as ROWS_MADE_UP
