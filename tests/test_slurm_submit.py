@@ -1,7 +1,9 @@
 """`posttrain submit`, `status` and `cancel` against stand-ins for sbatch, squeue, sinfo and scancel."""
 
+import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,31 @@ def test_submit_again_while_jobs_wait_is_refused(slurm: FakeSlurm, capsys: pytes
     slurm.show(("2", "FAILED", "demo.sft"))
     assert main(["submit", "demo.yaml"]) == 0
     assert Path("runs/demo/slurm/002/02-sft.sbatch").is_file()
+
+
+SWEEP = "name: tried\nconfig: demo.yaml\ngrid: {KEY: [1, 2]}\n"
+
+
+@pytest.mark.parametrize(("key", "code"), [("seed", 0), ("runtime.keep_checkpoints", 2)])
+def test_submit_array_takes_the_points_of_a_sweep_that_ask_for_the_same(
+    slurm: FakeSlurm, capsys: pytest.CaptureFixture[str], key: str, code: int
+) -> None:
+    Path("sweep.yaml").write_text(SWEEP.replace("KEY", key))
+    assert main(["submit", "demo.yaml", "--array", "sweep.yaml"]) == code
+    assert len(slurm.calls("sbatch")) == (len(STAGES) if code == 0 else 0)
+    assert ("cannot vary" in capsys.readouterr().err) == (code == 2)
+
+
+def test_submit_on_a_full_disk_exits_2(
+    slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert main(["submit", "demo.yaml"]) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert slurm.calls("sbatch") == []
 
 
 def test_submit_beside_a_local_run_is_refused(slurm: FakeSlurm, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ The pipeline file is copied beside the scripts, and the jobs read the copy: what
 is written into the run folder's slurm.json the moment Slurm has it.
 """
 
+import errno
 import itertools
 import shlex
 import shutil
@@ -61,28 +62,39 @@ class SubmitRequest:
 def submit(request: SubmitRequest) -> int:
     """Write the scripts and, unless it is a dry run, submit them; returns 0."""
     batch = _batch(request)
+    try:
+        scripts = _checked_scripts(request, batch)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"no space left for {request.folder} ({error}); nothing was submitted") from error
+    if not scripts:
+        print(f"posttrain: everything of {request.name} is done; there is nothing to submit")
+    elif request.dry_run:
+        _show(scripts, batch)
+    else:
+        _submit_all(batch, scripts)
+    return 0
+
+
+def _checked_scripts(request: SubmitRequest, batch: Batch) -> list[tuple[Job, Path]]:
+    """Check what can be checked, then write the scripts; none where everything is done."""
     check_environment_file(batch.slurm)
     if not request.dry_run:
         require("sbatch")
         check_cluster(batch)
         for member in request.members:
             _refuse_if_queued(member.run_dir)
-    jobs = _plan_and_write(request, batch)
-    if not jobs:
-        print(f"posttrain: everything of {request.name} is done; there is nothing to submit")
-        return 0
-    scripts = _write_scripts(batch, jobs, request.config_path)
-    if request.dry_run:
-        _show(scripts, batch)
-        return 0
-    _submit_all(batch, scripts)
-    return 0
+    jobs = _plan_and_write(request)
+    return _write_scripts(batch, jobs, request.config_path) if jobs else []
 
 
 def _batch(request: SubmitRequest) -> Batch:
     runtime = request.members[0].pipeline.runtime
     if runtime.slurm is None:
         raise UserError(_ADD)
+    if any(member.pipeline.runtime != runtime for member in request.members):
+        raise UserError("the tasks of an array are alike, so `runtime` cannot vary between its runs; submit them apart")
     folder = request.folder.absolute()
     scripts = _free_folder(folder / "slurm")
     members = tuple(Member(m.name, tuple(m.overrides), m.run_dir.absolute()) for m in request.members)
@@ -116,7 +128,7 @@ def _refuse_if_queued(run_dir: Path) -> None:
         )
 
 
-def _plan_and_write(request: SubmitRequest, batch: Batch) -> list[Job]:
+def _plan_and_write(request: SubmitRequest) -> list[Job]:
     """Plan every member under the lock of its run folder and write what `posttrain run` would have written there.
 
     The locks are given back before the first job is submitted, since it may start at once.
@@ -129,6 +141,8 @@ def _plan_and_write(request: SubmitRequest, batch: Batch) -> list[Job]:
             if not request.dry_run:
                 locks.enter_context(RunLock(folder.path))
             plans.append(plan_run(member.pipeline, folder.path))
+        if any(plan.fingerprints.keys() != plans[0].fingerprints.keys() for plan in plans):
+            raise UserError("the runs of an array have the same stages; submit those with others apart")
         if all(plan.done for plan in plans):
             return []
         jobs = [whole_job()] if request.one_job else stage_jobs(plans, request.past_gates)
