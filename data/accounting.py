@@ -46,6 +46,12 @@ class Origin:
         self._lines.append(0 if line is None else line)
         return len(self._lines) - 1
 
+    def extend(self, other: "Origin") -> None:
+        """Take over the rows of another source; theirs are numbered from here on."""
+        self._labels += other._labels
+        self._first += [len(self) + first for first in other._first]
+        self._lines.extend(other._lines)
+
     def __len__(self) -> int:
         return len(self._lines)
 
@@ -137,6 +143,8 @@ class Rows:
     rows_in: int
     account: Account
     numbers: list[int]
+    held_out: list[dict[str, Any]] = field(default_factory=list)
+    """Rows set aside for validation; the account has them as dropped."""
 
     def without(self, places: Mapping[int, str], reason: str) -> "Rows":
         """Return the rows but those at `places` (index into `rows` -> detail), which the account notes as dropped."""

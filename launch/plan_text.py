@@ -7,6 +7,7 @@ from launch.words import table
 from training.config import DataBlock, EvaluateStage, GrpoStage, Pipeline, SampleStage
 from training.config.deepspeed_file import auto_lines
 from training.estimate.batch_algebra import UNITS, algebra, in_words
+from training.mixture import planned_lines
 from training.plan import PlannedStage, RunPlan
 
 
@@ -50,6 +51,8 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
             unit = "prompts" if isinstance(stage, GrpoStage) else UNITS[stage.kind]
             sizes = algebra(pipeline, stage, pipeline.runtime)
             yield f"{stage.name}: {in_words(sizes, _rows_in_words(stage.data, unit))}"
+        if not isinstance(stage, EvaluateStage):
+            yield from (f"{stage.name}: {line}" for line in planned_lines(pipeline, stage))
     for text, models in evaluations.items():
         yield f"evaluate {', '.join(models)}: {text}"
 

@@ -87,9 +87,9 @@ def examine_one(
     sample: int | None,
 ) -> None:
     """Fill in what a stage's rows show; UserError where they cannot be read or used."""
-    waits_for = stage.data.stage
-    if waits_for is not None and read_record(plan[waits_for].folder) is None:
-        raise UserError(f"its rows are made by stage {waits_for}, which has not run; they are examined when it has")
+    for waits_for in stage.data.stages:
+        if read_record(plan[waits_for].folder) is None:
+            raise UserError(f"its rows are made by stage {waits_for}, which has not run; they are examined when it has")
     system = stage.system if stage.system is not None else pipeline.system
     pins = Pins(plan.pins, pipeline.offline)
     usable = rows_in_limits(
@@ -148,4 +148,4 @@ def stage_source(block: Any) -> str:
     """Where a stage's rows come from, for people."""
     if block.generator is not None:
         return f"{block.generator.name}: {', '.join(block.generator.families)}"
-    return f"stage {block.stage}" if block.stage is not None else str(getattr(block, block.source))
+    return str(block.source_in_words)

@@ -14,7 +14,7 @@ from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.identity import derived_seed
-from training.plan import data_seed
+from training.plan import data_seed, source_seed
 from training.rewards import REWARDS
 from training.rollout import Sampling
 from training.sample import write_lines
@@ -73,20 +73,24 @@ def training_prompts(context: StageContext) -> set[str]:
     """The text of every prompt any stage of this pipeline trains on or samples from: not of rows that it leaves out
     because a suite asks the same.
     """
-    from data.formats import prompt_texts
+    from data.formats import convert, prompt_texts
     from training.cleaning import cleaned
-    from training.rows import source_rows
+    from training.config.data_blocks import PURPOSES
 
     texts: set[str] = set()
     for stage in context.pipeline.stages:
         block = getattr(stage, "data", None)
-        if block is not None and block.stage is None:
+        if block is None:
+            continue
+        for number, part in enumerate(block.sources):
+            if part.stage is not None:
+                continue
             seed = data_seed(context.pipeline, stage.name)
-            if block.decontaminate is None:
-                texts |= prompt_texts(load_rows(block, seed, context.folder_of, context.pin).rows)
-            else:
-                loaded, _ = source_rows(stage, seed, None, context.folder_of, context.pin)
-                texts |= prompt_texts(cleaned(loaded, block, context.pipeline, None, context.pin).rows)
+            rows = load_rows(part, seed if block.mix is None else source_seed(seed, number), pin=context.pin)
+            if block.decontaminate is not None:
+                rows = convert(rows, PURPOSES[stage.kind], form=part.format)
+                rows = cleaned(rows, block, context.pipeline, None, context.pin)
+            texts |= prompt_texts(rows.rows)
     return texts
 
 

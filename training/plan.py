@@ -95,13 +95,18 @@ def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
 def parent_names(stage: Stage) -> list[str]:
     """Return the names of a stage's parents: its model, then the stage its data comes from."""
     block = getattr(stage, "data", None)
-    from_data = [block.stage] if block is not None and block.stage is not None else []
+    from_data = [] if block is None else block.stages
     return [stage.parent, *(name for name in from_data if name != stage.parent)]
 
 
 def data_seed(pipeline: Pipeline, owner: str) -> int:
     """Return the seed of generated data that names none; `owner` is the stage or suite the data block belongs to."""
     return derived_seed(pipeline.seed, owner)
+
+
+def source_seed(seed: int, number: int) -> int:
+    """Return the seed of generated rows in source `number` of a mixture whose seed is `seed`."""
+    return derived_seed(seed, f"mix/{number}")
 
 
 def base_identity(pipeline: Pipeline, pins: Pins) -> dict[str, Any]:
@@ -159,14 +164,27 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
 
 
 def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[str, Any]:
+    return _rows_identity(pipeline, block, data_seed(pipeline, owner), pins)
+
+
+def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) -> dict[str, Any]:
     from data.sources import data_identity
 
     how = block.model_dump(mode="json", include={"columns", "limit", "max_prompt_tokens"})
     if block.hub is not None:
         how.update(block.model_dump(mode="json", include={"split", "subset"}))
     how |= _cleaning(pipeline, block, pins)
-    source = data_identity(block, data_seed(pipeline, owner), pins.dataset, _file_hash)
-    return {**how, "source": source}
+    if block.validation is not None:
+        how["validation"] = {"share": block.validation.share, "seed": seed}
+    if block.mix is None:
+        return {**how, "source": data_identity(block, seed, pins.dataset, _file_hash)}
+    parts = []
+    for number, part in enumerate(block.mix):
+        asked = {"weight": part.weight, "rows": part.rows}
+        # Which of the stage's parents gives the rows: a stage has no identity here but its fingerprint there.
+        asked |= {} if part.stage is None else {"data_parent": block.stages.index(part.stage)}
+        parts.append(asked | _rows_identity(pipeline, part, source_seed(seed, number), pins))
+    return {**how, "mix": parts, "mix_rows": block.mix_rows, "mix_seed": seed}
 
 
 def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any]:

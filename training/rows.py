@@ -1,8 +1,10 @@
 """Rows for a stage, from its data block to message lists, with every row accounted for."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,13 @@ from data.errors import UserError
 from data.formats import convert
 from data.limits import long_prompts
 from data.sources import Rows, load_rows
+from data.splits import split_rows
 from training.cleaning import cleaned
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext
 from training.identity import canonical_json
-from training.plan import data_seed
+from training.mixture import MixedRows, joined_sources, mixture, source_names
+from training.plan import data_seed, source_seed
 from training.world import barrier
 
 if TYPE_CHECKING:
@@ -35,12 +39,35 @@ def source_rows(
     """Return a stage's rows in the shape its kind works on, with their account, and the bare rows; a mistake names the
     stage.
     """
+    block = stage.data
+
+    def read(part: Any, part_seed: int) -> Rows:
+        loaded = load_rows(part, part_seed, stage_folder, pin)
+        return convert(loaded, PURPOSES[stage.kind], system, part.format)
+
     try:
-        loaded = load_rows(stage.data, seed, stage_folder, pin)
-        made = convert(loaded, PURPOSES[stage.kind], system, stage.data.format)
+        if block.mix is None:
+            made = read(block, seed)
+        else:
+            parts = [first(read(part, source_seed(seed, n)), part.limit) for n, part in enumerate(block.mix)]
+            made = joined_sources(parts, source_names(block))
         return made, made.rows
     except UserError as error:
         raise UserError(f"stages.{stage.name}.data: {error}") from error
+
+
+def first(rows: Rows, limit: int | None) -> Rows:
+    """Return the first `limit` rows; None is all of them."""
+    if limit is None:
+        return rows
+    return rows.without(dict.fromkeys(range(limit, len(rows.rows)), ""), "limit")
+
+
+def set_aside(rows: Rows, share: float, seed: int) -> Rows:
+    """Return the rows to train on; those of the share of prompts held out are kept apart in `held_out`."""
+    _, places = split_rows(rows.rows, share, seed)
+    held_out = [rows.rows[place] for place in places]
+    return replace(rows.without(dict.fromkeys(places, ""), "validation"), held_out=held_out)
 
 
 def stage_rows(context: StageContext, tokenizer: "PreTrainedTokenizerBase") -> tuple[Rows, dict[str, Any]]:
@@ -50,10 +77,14 @@ def stage_rows(context: StageContext, tokenizer: "PreTrainedTokenizerBase") -> t
         context.pipeline, context.stage, seed, context.system, tokenizer, context.folder_of, context.pin
     )
     for reason, count in usable.account.counts().items():
-        if reason != "limit":
+        if reason not in ("limit", "not_drawn", "validation"):
             context.say(f"dropped {count} of {usable.rows_in} rows: {reason} ({DROPPED_ROWS} lists them)")
+    if usable.held_out:
+        context.say(f"{len(usable.held_out)} rows are held out for validation ({VALIDATION_ROWS})")
     if context.world.is_main:
         write_dropped(context.folder / DROPPED_ROWS, [usable.account])
+        if usable.held_out:
+            write_rows(context.folder / VALIDATION_ROWS, usable.held_out)
     return usable, account_in_record(usable)
 
 
@@ -73,28 +104,46 @@ def rows_in_limits(
     block = stage.data
     usable, _ = source_rows(stage, seed, system, stage_folder, pin)
     usable = cleaned(usable, block, pipeline, system, pin)
-    if block.limit is not None:
-        usable = usable.without(dict.fromkeys(range(block.limit, len(usable.rows)), ""), "limit")
+    if block.validation is not None:
+        usable = set_aside(usable, block.validation.share, seed)
+    if block.mix is None:
+        usable = first(usable, block.limit)
     if block.max_prompt_tokens is not None:
         usable = usable.without(long_prompts(usable.rows, tokenizer, block.max_prompt_tokens), "prompt_too_long")
     if not usable.rows:
         raise UserError(
             f"stages.{stage.name}.data: no row is left of {usable.rows_in} (dropped: {usable.account.counts()}); "
-            "ask for less, or give other data"
+            "raise max_prompt_tokens, leave out less or give other data"
         )
+    if isinstance(usable, MixedRows):
+        try:
+            return mixture(usable, block, seed)
+        except UserError as error:
+            raise UserError(f"stages.{stage.name}.data: {error}") from error
     usable.account.check_kept(len(usable.rows))
     return usable
 
 
 def account_in_record(usable: Rows) -> dict[str, Any]:
     """What the record says of a stage's rows: source, rows in, kept, dropped by reason, hash."""
+    repeated = len(usable.rows) - usable.account.rows_kept
     return {
         "source": usable.source,
         "rows_in": usable.rows_in,
         "rows_kept": len(usable.rows),
+        **({"repeated": repeated} if repeated else {}),
         "dropped": usable.account.counts(),
         "rows_sha256": hashlib.sha256(canonical_json(usable.rows).encode()).hexdigest(),
     }
+
+
+VALIDATION_ROWS = "validation.jsonl"
+"""The rows held out of a stage, in the shape it would train on."""
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 ROWS_CACHE = "rows_cache"

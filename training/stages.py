@@ -49,7 +49,7 @@ def check_data_files(pipeline: Any) -> None:
     from training.rows import source_rows
 
     for stage in pipeline.stages:
-        if stage.kind != "evaluate" and stage.data.path is not None:
+        if stage.kind != "evaluate" and all(part.path is not None for part in stage.data.sources):
             _, rows = source_rows(stage, data_seed(pipeline, stage.name), system=None)
             if hasattr(stage, "rewards"):
                 Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})

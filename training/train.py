@@ -20,6 +20,7 @@ from training.head import use_trained_positions_head
 from training.ledger import time_trainer
 from training.masters import save_artifact
 from training.metrics import MetricsCallback, measured_peak_flops
+from training.mixture import seen_lines
 from training.models import check_unchanged_template, load_policy, load_tokenizer
 from training.preemption import Preemption
 from training.progress import Progress
@@ -64,6 +65,8 @@ def run(context: StageContext) -> StageResult:
     context.state.update(force=True, phase="train")
     account |= trainer_account(trainer, stage, account)
     announce(context, trainer, account, checkpoint)
+    for line in seen_lines(context.pipeline, stage, usable):
+        context.say(line)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     if preemption.requested:

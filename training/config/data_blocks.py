@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from data.formats.table import FORMATS
 from training.config.block import Block, Count, Probability
 from training.config.data_cleaning import Cleaning
+from training.config.mix import Validation, mixture_mistakes
 from training.config.suggest import nearest
 
-SOURCES = ("generator", "path", "hub", "callable", "stage")
+SOURCES = ("generator", "path", "hub", "callable", "stage", "mix")
 
 PURPOSES = {"sft": "sft", "dpo": "preference", "grpo": "prompt", "sample": "prompt"}
 """Stage kind -> what its rows are for (`data.formats.convert`)."""
@@ -88,6 +89,14 @@ class DataBlock(Cleaning):
         "each time.",
     )
     stage: str | None = Field(default=None, description="The name of an earlier stage of kind sample.")
+    mix: list[MixPart] | None = Field(
+        default=None, min_length=2, description="Several sources in one, each with a weight or a number of rows."
+    )
+    mix_rows: Count | None = Field(
+        default=None,
+        description="mix with weights only: rows of one epoch, repeating a source's rows where it has too few; null is "
+        "as many as need no repetition.",
+    )
     split: str = Field(default="train", description="hub only: the split to read.")
     subset: str | None = Field(default=None, description="hub only: the subset (configuration) to read.")
     streaming: bool = Field(
@@ -121,6 +130,10 @@ class DataBlock(Cleaning):
         default=0.05,
         description="Greatest share of rows that the data doctor may flag after tokenisation (no trained token, an end "
         "of turn that is not trained, two BOS, ...); with more the stage does not start.",
+    )
+
+    validation: Validation | None = Field(
+        default=None, description="Hold rows out of training, by a hash of their prompt; null holds out none."
     )
 
     @model_validator(mode="before")
@@ -160,6 +173,22 @@ class DataBlock(Cleaning):
             raise ValueError("a callable needs a version: 1, to be raised when its rows change by more than its file")
         return self
 
+    @model_validator(mode="after")
+    def a_mixture_is_of_sources(self) -> DataBlock:
+        if mistakes := mixture_mistakes(self):
+            raise ValueError("; ".join(mistakes))
+        return self
+
+    @property
+    def sources(self) -> list[DataBlock]:
+        """The sources of the rows: those of the mixture, or the block itself."""
+        return [self] if self.mix is None else list(self.mix)
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages whose rows it reads, each once, in order."""
+        return list(dict.fromkeys(part.stage for part in self.sources if part.stage is not None))
+
     @property
     def source(self) -> str:
         """Which of the sources is given."""
@@ -170,7 +199,23 @@ class DataBlock(Cleaning):
         """The source as people read it: a path, a hub or function name, "stage pairs", "reasoning_gym"."""
         if self.generator is not None:
             return self.generator.name
+        if self.mix is not None:
+            return " + ".join(part.source_in_words for part in self.mix)
         return f"stage {self.stage}" if self.stage is not None else str(getattr(self, self.source))
+
+
+class MixPart(DataBlock):
+    """One source of a mixture; with neither weight nor rows, all its rows."""
+
+    weight: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="Its share of the mixture, relative to the weights of the others."
+    )
+    rows: Count | None = Field(
+        default=None, description="So many of its rows in an epoch, drawn by the seed; more than it has repeats them."
+    )
+
+
+DataBlock.model_rebuild()
 
 
 class Suite(Block):

@@ -35,9 +35,16 @@ _BLOCKS = (
     (
         "DataBlock",
         "`data`",
-        'Exactly one of generator, path, hub, callable and stage. `data: "stage:NAME"` is short for `{stage: NAME}`.',
+        'Exactly one of generator, path, hub, callable, stage, mix. `data: "stage:NAME"` is short for `{stage: NAME}`.',
     ),
     ("Generator", "`data.generator`", ""),
+    (
+        "MixPart",
+        "`data.mix[]`",
+        "Beside what a data block has ([data_cleaning.md](data_cleaning.md)).",
+    ),
+    ("Decontaminate", "`data.decontaminate`", "[data_cleaning.md](data_cleaning.md) tells the rule."),
+    ("Validation", "`data.validation`", ""),
     (
         "RewardSpec",
         "`rewards[]`",
@@ -67,7 +74,10 @@ def render() -> str:
         parts += [f"## kind: {kind}", str(stage_class.__doc__)]
         parts += [_table(blocks[stage_class.__name__], only=keys)] if keys else []
     for name, title, note in _BLOCKS:
-        parts += [f"## {title}", " ".join(filter(None, [blocks[name]["description"], note])), _table(blocks[name])]
+        inherited = blocks["DataBlock"]["properties"] if name == "MixPart" else ()
+        own = [key for key in blocks[name]["properties"] if key not in inherited]
+        parts += [f"## {title}", " ".join(filter(None, [blocks[name]["description"], note]))]
+        parts += [_table(blocks[name], only=own)]
     parts += list(_trainer_parts())
     return "\n\n".join(parts) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from training.config.data_cleaning import SUITES
 from training.config.schema_words import raw_schema
 from training.config.stages import STAGE_CLASSES
 from training.config.trainer_fields import CLASSES, CONFIG_CLASSES, FieldInfo, Refused, fields
@@ -29,7 +30,10 @@ def json_schema() -> dict[str, Any]:
     for kind in CONFIG_CLASSES:
         blocks[STAGE_CLASSES[kind].__name__]["properties"]["trainer"] |= _trainer_schema(kind)
     stage_string = {"type": "string", "pattern": "^stage:", "description": "stage:NAME, an earlier sample stage."}
-    blocks["DataBlock"] = {"anyOf": [stage_string, blocks["DataBlock"]]}
+    for name in ("DataBlock", "MixPart"):
+        asked = blocks[name]["properties"]["decontaminate"]
+        asked["anyOf"] = [{"const": SUITES, "description": "The suites, by the default rule."}, *asked["anyOf"]]
+        blocks[name] = {"anyOf": [stage_string, blocks[name]]}
     blocks["RewardSpec"]["additionalProperties"] = True
     blocks["RewardSpec"] = {"anyOf": [{"type": "string", "description": "A reward's name."}, blocks["RewardSpec"]]}
     families = blocks["Generator"]["properties"]["families"]

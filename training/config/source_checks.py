@@ -26,9 +26,10 @@ def data_stages_are_earlier_samples_of_the_right_kind(pipeline: Pipeline) -> Ite
     samples: dict[str, SampleStage] = {}
     kinds = {stage.name: stage.kind for stage in pipeline.stages}
     for index, stage in enumerate(pipeline.stages):
-        if not isinstance(stage, EvaluateStage) and stage.data.stage is not None:
-            name = stage.data.stage
-            at: KeyPath = ("stages", index, "data")
+        for at, block in _sources(index, stage):
+            name = block.stage
+            if name is None:
+                continue
             if name in samples:
                 yield from ((at, text) for text in _unfit(stage, samples[name]))
             elif name in kinds and kinds[name] != "sample":
@@ -44,18 +45,19 @@ def data_stages_are_earlier_samples_of_the_right_kind(pipeline: Pipeline) -> Ite
 def generators_make_what_the_stage_trains_on(pipeline: Pipeline) -> Iterator[Finding]:
     """A generator makes so many prompts with answers, and for sft the assistant's text."""
     for index, stage in enumerate(pipeline.stages):
-        if isinstance(stage, EvaluateStage) or stage.data.generator is None:
-            continue
-        at: KeyPath = ("stages", index, "data", "generator")
-        generator = stage.data.generator
-        if generator.rows is None:
-            yield (*at, "rows"), "is missing; say how many rows to make"
-        if stage.kind == "dpo":
-            yield at, "makes no pairs; train on what a stage of kind sample kept (data: stage:NAME)"
-        elif stage.kind == "sft" and generator.completions is None:
-            yield (*at, "completions"), "is missing; sft needs assistant text: worked or bare"
-        elif stage.kind != "sft" and generator.completions is not None:
-            yield (*at, "completions"), f"does nothing in a stage of kind {stage.kind}; remove it"
+        for place, block in _sources(index, stage):
+            at: KeyPath = (*place, "generator")
+            generator = block.generator
+            if generator is None:
+                continue
+            if generator.rows is None:
+                yield (*at, "rows"), "is missing; say how many rows to make"
+            if stage.kind == "dpo":
+                yield at, "makes no pairs; train on what a stage of kind sample kept (data: stage:NAME)"
+            elif stage.kind == "sft" and generator.completions is None:
+                yield (*at, "completions"), "is missing; sft needs assistant text: worked or bare"
+            elif stage.kind != "sft" and generator.completions is not None:
+                yield (*at, "completions"), f"does nothing in a stage of kind {stage.kind}; remove it"
 
 
 def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
@@ -68,6 +70,8 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
             yield (*at, "limit"), "does nothing in a suite; write the suite's items"
         if suite.data.max_prompt_tokens is not None:
             yield (*at, "max_prompt_tokens"), "does nothing in a suite, whose items are the same for every model"
+        if suite.data.mix is not None or suite.data.validation is not None:
+            yield at, "a suite has one source and holds nothing out; remove mix and validation"
         if suite.data.cleans:
             yield at, "dedup and decontaminate do nothing in a suite; write them where stages train"
         if suite.data.generator is None:
@@ -110,14 +114,10 @@ def callables_are_found(pipeline: Pipeline) -> Iterator[Finding]:
 def formats_serve_the_stage(pipeline: Pipeline) -> Iterator[Finding]:
     """A declared format has what the stage's kind trains on."""
     for index, stage in _stages(pipeline):
-        if isinstance(stage, EvaluateStage) or stage.data.format is None:
-            continue
-        purpose = PURPOSES[stage.kind]
-        found = FORMATS[stage.data.format]
-        if purpose not in found.serves:
-            serving = ", ".join(each.name for each in FORMATS.values() if purpose in each.serves)
-            at: KeyPath = ("stages", index, "data", "format")
-            yield at, f"gives no rows for a stage of kind {stage.kind}; use one of {serving}"
+        for at, block in _sources(index, stage):
+            if block.format is not None and PURPOSES[stage.kind] not in FORMATS[block.format].serves:
+                serving = ", ".join(each.name for each in FORMATS.values() if PURPOSES[stage.kind] in each.serves)
+                yield (*at, "format"), f"gives no rows for a stage of kind {stage.kind}; use one of {serving}"
 
 
 def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:
@@ -138,6 +138,20 @@ def data_blocks(pipeline: Pipeline) -> Iterator[tuple[KeyPath, DataBlock]]:
     for index, stage in _stages(pipeline):
         if not isinstance(stage, EvaluateStage):
             yield ("stages", index, "data"), stage.data
+            if stage.data.mix is not None:
+                yield from _sources(index, stage)
+
+
+def _sources(index: int, stage: Stage) -> Iterator[tuple[KeyPath, DataBlock]]:
+    """Yield the sources of a stage's rows with their key paths: those of its mixture, or its data block."""
+    if isinstance(stage, EvaluateStage):
+        return
+    at: KeyPath = ("stages", index, "data")
+    if stage.data.mix is None:
+        yield at, stage.data
+        return
+    for number, part in enumerate(stage.data.mix):
+        yield (*at, "mix", number), part
 
 
 def _stages(pipeline: Pipeline) -> Iterator[tuple[int, Stage]]:
