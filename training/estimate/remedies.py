@@ -81,7 +81,8 @@ def smallest_change(shape: Shape, jobs: list[Job], device: Device) -> Change | N
 def _single(jobs: list[Job], device: Device) -> Iterator[Change]:
     training = [job.workload for job in jobs if job.workload.trains]
     if training:
-        yield from (Change(micro_batch=micro) for micro in _lower(training[0].micro_batch))
+        largest = max(work.micro_batch for work in training)
+        yield from (Change(micro_batch=micro) for micro in _lower(largest))
         if not all(work.checkpointing for work in training):
             yield Change(checkpointing=True)
     yield from (Change(decode_rows=rows) for rows in _decode_rows(jobs))
