@@ -98,6 +98,20 @@ def test_sweep_point_waits_for_a_running_one_that_makes_what_it_needs(sweep: Loa
     assert set(queue.shared[2]) == {"base", "evaluate-base", "sft", "evaluate-sft", "pairs"}
 
 
+def test_sweep_slurm_submits_the_first_round_as_an_array(
+    sweep: LoadedSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm = 'runtime.slurm={"time": "1:00:00"}'
+    assert run_sweep(SweepRequest(Path("sweep.yaml"), [slurm], slurm=True, dry_run=True)) == 0
+    shown = capsys.readouterr().out
+    assert "2 more points start from stages that these make" in shown
+    script = next(Path("runs/betas/slurm").rglob("*-sft.sbatch")).read_text()
+    assert "#SBATCH --array=0-1" in script
+    assert "seed=1" in script
+    assert "beta=0.1" in script
+    assert "beta=0.2" not in script
+
+
 def test_sweep_folder_of_a_run_or_of_another_sweep_is_refused(sweep: LoadedSweep) -> None:
     folder = SweepFolder(sweep)
     folder.write({"name": "other"})
