@@ -7,6 +7,7 @@ import importlib
 
 import pytest
 
+from data.without_compiler import import_reasoning_gym
 from training.config.task_families import families, parameters
 from training.config.trainer_classes import CLASSES, Refused
 from training.config.trainer_fields import CONFIG_CLASSES, default, fields, unaccepted
