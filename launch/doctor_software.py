@@ -26,7 +26,8 @@ def python(machine: Machine) -> Iterable[Finding]:
 
 def packages(machine: Machine) -> Iterable[Finding]:
     """Every pinned package is there, in the pinned version: seams with TRL are written against one version."""
-    pins = dict(match.groups() for line in metadata.requires("posttrain") or [] if (match := _PIN.match(line)))
+    lines = [_PIN.match(line) for line in metadata.requires("posttrain") or []]
+    pins = {match[1]: match[2] for match in lines if match}
     wrong = []
     for name, pinned in pins.items():
         try:

@@ -65,7 +65,7 @@ def clock(machine: Machine) -> Iterable[Finding]:
             apart = abs(os.stat(probe.name).st_mtime - time.time())
     except OSError:
         return  # told by the check of the folder
-    state = "fail" if apart > CLOCK_FAIL_S else "warn" if apart > CLOCK_WARN_S else "ok"
+    state: State = "fail" if apart > CLOCK_FAIL_S else "warn" if apart > CLOCK_WARN_S else "ok"
     found = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC, {apart:.1f} s from the disk's"
     yield Finding("clock", state, found, "let NTP or chrony set the clock of this host and of the file server")
 
@@ -74,7 +74,7 @@ def open_files(machine: Machine) -> Iterable[Finding]:
     """Data loading, sockets between ranks and weights in shards all take file descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = float("inf") if soft == resource.RLIM_INFINITY else soft
-    state = "fail" if limit < TOO_FEW_FILES else "warn" if limit < FEW_FILES else "ok"
+    state: State = "fail" if limit < TOO_FEW_FILES else "warn" if limit < FEW_FILES else "ok"
     most = "unlimited" if hard == resource.RLIM_INFINITY else str(hard)
     fix = f"`ulimit -n {most}` in the shell that starts the run, or raise nofile in limits.conf"
     yield Finding("open files", state, f"limit {soft if limit != float('inf') else 'none'}, at most {most}", fix)

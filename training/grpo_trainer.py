@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from training.alike_rows import ORDER_FREE_LOSSES, group_alike
+from training.alike_rows import ORDER_FREE_LOSSES, Batch, group_alike
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
@@ -26,6 +26,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     on_round: Callable[["GrpoTrainer"], None]
     epoch_sampler: EpochRepeatSampler
     scorer: Scorer
+    _buffered_inputs: list[Batch] | None
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
         plain = super()._get_train_sampler(dataset)
@@ -42,10 +43,11 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is not before:
+        buffer = self._buffered_inputs
+        if buffer is not None and buffer is not before:
             self.on_round(self)
             if self.loss_type in ORDER_FREE_LOSSES:
-                self._buffered_inputs = group_alike(self._buffered_inputs, self.args.gradient_accumulation_steps)
+                self._buffered_inputs = group_alike(buffer, self.args.gradient_accumulation_steps)
                 inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         self.micro_batch = inputs
         return inputs
