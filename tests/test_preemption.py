@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stage_runs import metrics, planned, run_stage, stage, write_pipeline
+from training.checkpoint import committed
 from training.rank_state import read_rank_state
 from training.walltime import FIRST_SAVE_S, SAFETY, SLACK_S, Deadline, end_time, longest_save_s
 
@@ -127,6 +129,21 @@ def test_longest_save_is_read_from_an_earlier_attempt(tmp_path: Path) -> None:
 def test_end_time_is_the_earliest(walltime: int | None, environment: dict[str, str], expected: float | None) -> None:
     """The runner's word counts in place of a walltime of the rank's own, which began later."""
     assert end_time(walltime, 1000.0, environment) == expected
+
+
+def test_walltime_ends_training_with_a_checkpoint_that_goes_on(tmp_path: Path) -> None:
+    """Before a checkpoint was measured one is taken to cost 60 s: of 65 s there is time for one step."""
+    config = write_pipeline(tmp_path, stage("sft", folder=tmp_path))
+    assert run_stage(config, "sft", "--set", "runtime.walltime=65") == 75
+    folder = planned(config, "sft").folder
+    assert [path.name for path in committed(folder / "checkpoints")] == ["checkpoint-1"]
+    state = read_rank_state(folder, 0)
+    assert state is not None
+    assert state["outcome"] == "preempted"
+    assert state["preemption"]["cause"] == "too little time left on rank 0"
+    assert state["preemption"]["checkpoint_s"] > 0
+    assert run_stage(config, "sft") == 0
+    assert [row["step"] for row in metrics(folder)] == [1, 2]
 
 
 def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
