@@ -62,7 +62,6 @@ def run(context: StageContext) -> StageResult:
         commit(path, context.world, runtime.keep_checkpoints, facts)
 
     trainer.commit_checkpoint = commit_checkpoint
-    context.state.update(force=True, phase="train")
     account |= trainer_account(trainer, stage, account)
     announce(context, trainer, account, checkpoint)
     for line in seen_lines(context.pipeline, stage, usable):
