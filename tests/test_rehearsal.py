@@ -50,7 +50,7 @@ def test_rehearsal_of_every_shipped_config_is_a_valid_tiny_pipeline(
     assert hub_blocks(small) == []
     for stage in small.stages:
         if stage.kind in ("sft", "dpo", "grpo"):
-            assert stage.trainer["max_steps"] == 2
+            assert stage.trainer["max_steps"] <= 4
             assert stage.trainer["bf16"] is False
             assert stage.batch_size <= 4 * processes
 

@@ -204,7 +204,7 @@ def rehearse(config: str, runs_dir: Path, *overrides: str) -> str:
 def test_rehearsal_of_the_tiny_config_is_killed_twice_and_passes(tmp_path: Path) -> None:
     """Without its evaluations, which the end-to-end test runs."""
     shown = rehearse("configs/tiny.yaml", tmp_path, "evaluate=null")
-    assert "USR1, resumed from checkpoint-1" in shown
+    assert "USR1, resumed from checkpoint-" in shown
     assert "KILL, resumed from checkpoint-" in shown
     assert "Rehearsal passed" in shown
 

@@ -17,6 +17,8 @@ from training.config.trainer_fields import default
 from training.rehearsal_rows import ROWS as ROWS_MADE_UP
 
 STEPS = 2
+STEPS_OF_THE_FIRST = 4
+"""USR1 travels from the runner to the ranks for some tenths of a second: the first training stage must still run."""
 ROWS = 16
 FILE_ROWS = 48
 ITEMS = 4
@@ -160,7 +162,8 @@ def _training(
         batch = max(2, batch)
         yield from _groups(stage, at, batch)
     yield _set(stage.name, f"{at}.batch_size", batch)
-    yield _set(stage.name, f"{at}.trainer.max_steps", STEPS)
+    first = next(each.name for each in pipeline.stages if isinstance(each, ModelStage))
+    yield _set(stage.name, f"{at}.trainer.max_steps", STEPS_OF_THE_FIRST if stage.name == first else STEPS)
     length = trainer.get("max_length")
     if isinstance(stage, SftStage) and trainer.get("packing"):
         yield _set(stage.name, f"{at}.trainer.max_length", PACKED_LENGTH)
