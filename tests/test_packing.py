@@ -83,7 +83,7 @@ def test_packed_row_has_the_loss_of_its_rows_at_every_token_on_a_gpu(tiny_model:
 
 def test_without_positions_documents_would_see_each_other(tiny_model: Path, tmp_path: Path) -> None:
     """What the comparison above would catch: the same packed row read as one long document."""
-    made = trainer(tiny_model, tmp_path, True, True, "cpu")
+    made = trainer(tiny_model, tmp_path, packing=True, own_head=False, device="cpu")
     apart, together = losses_by_row(made, "cpu"), losses_by_row(made, "cpu", positions=False)
     differing = [ids for ids in apart if apart[ids] != pytest.approx(together[ids], abs=100 * TOLERANCE)]
     assert differing
@@ -116,4 +116,4 @@ def test_packed_stage_trains_every_row_without_padding(tmp_path: Path) -> None:
     assert data["rows_kept"] == 20
     assert [step["perf/padding_share"] for step in steps] == [0.0, 0.0]
     trained = [round(step["perf/samples_per_s"] * step["timing_s/step"]) for step in steps]
-    assert all(6 <= rows <= 8 for rows in trained), trained  # rows, not packed rows
+    assert all(2 < rows <= 10 for rows in trained), trained  # rows, not the two packed rows of a step

@@ -94,7 +94,8 @@ def score_trained_positions(
 
 def _trained_hidden(model: Any, args: Any, kwargs: dict[str, Any], labels_BT: torch.Tensor) -> torch.Tensor:
     """Return the hidden states [N, H] that predict the trained tokens; `labels_BT` [B, T-1] is shifted already."""
-    if not args and set(kwargs) <= {"input_ids", "attention_mask", "use_cache"} and can_share_contexts(model):
+    plain = {"input_ids", "attention_mask"} <= set(kwargs) <= {"input_ids", "attention_mask", "use_cache"}
+    if not args and plain and can_share_contexts(model):
         ids_BT, mask_BT = kwargs["input_ids"], kwargs["attention_mask"]
         shared = share_contexts(ids_BT, mask_BT, functional.pad(labels_BT, (1, 0), value=-100))
         if shared is not None:
