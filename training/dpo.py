@@ -12,14 +12,17 @@ from training.head import use_trained_positions_head
 from training.length_groups import OrdersStepsByLength
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
+from training.token_budget import SplitsByTokens
 from training.token_cache import tokenised_rows
 from training.tokens import TakesTokenisedPairs
 
 
-class DpoTrainer(TakesTokenisedPairs, OrdersStepsByLength, SamplesWholeBatches, CommitsCheckpoints, DPOTrainer):
-    """DPOTrainer (TRL 1.16) with four overrides: rows tokenised before, a sampler of whole batches by epoch, each in
-    order of length, committed checkpoints, and `_precompute_ref_logps`, which TRL's constructor calls before anyone
-    else could give the model the head that scores trained positions.
+class DpoTrainer(
+    TakesTokenisedPairs, OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, DPOTrainer
+):
+    """DPOTrainer (TRL 1.16) with five overrides: rows tokenised before, a sampler of whole batches by epoch, each in
+    order of length, micro-batches in parts, committed checkpoints, and `_precompute_ref_logps`, which TRL's constructor
+    calls before anyone else could give the model the head that scores trained positions.
     """
 
     def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:
@@ -35,4 +38,5 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
         reference = load_policy(context.training_parent, attention=context.stage.attention)
     trainer = DpoTrainer(train_dataset=tokens, ref_model=reference, **common)
     trainer.optimizer_batch = context.stage.batch_size
+    trainer.micro_batch_tokens = context.pipeline.runtime.micro_batch_tokens
     return trainer

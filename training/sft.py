@@ -10,12 +10,13 @@ from trl import SFTTrainer
 from training.context import StageContext
 from training.length_groups import OrdersStepsByLength
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
+from training.token_budget import SplitsByTokens
 from training.token_cache import tokenised_rows
 
 
-class SftTrainer(OrdersStepsByLength, SamplesWholeBatches, CommitsCheckpoints, SFTTrainer):
-    """SFTTrainer (TRL 1.16) with two overrides: a sampler of whole batches by epoch, each in order of length, and
-    committed checkpoints.
+class SftTrainer(OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, SFTTrainer):
+    """SFTTrainer (TRL 1.16) with three overrides: a sampler of whole batches by epoch, each in order of length,
+    micro-batches in parts, and committed checkpoints.
     """
 
 
@@ -24,4 +25,5 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     tokens = tokenised_rows(rows, context, common["processing_class"], common["args"])
     trainer = SftTrainer(train_dataset=tokens, **common)
     trainer.optimizer_batch = context.stage.batch_size
+    trainer.micro_batch_tokens = context.pipeline.runtime.micro_batch_tokens
     return trainer

@@ -29,6 +29,11 @@ class Runtime(Block):
         default=4,
         description="Rows, pairs or completions a rank takes at once, or one such number by kind: {sft: 4, grpo: 8}.",
     )
+    micro_batch_tokens: Count | None = Field(
+        default=None,
+        description="sft and dpo: compute a micro-batch in parts of at most so many tokens, padding included, so that "
+        "micro_batch_size may count many short rows; null computes it at once.",
+    )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
     )
@@ -69,6 +74,15 @@ class Runtime(Block):
     def a_deepspeed_file_needs_deepspeed(self) -> Runtime:
         if self.deepspeed_config is not None and self.zero_stage == 0:
             raise ValueError("deepspeed_config would be ignored with zero_stage 0; set zero_stage to 1, 2 or 3")
+        return self
+
+    @model_validator(mode="after")
+    def micro_batch_tokens_are_not_for_deepspeed(self) -> Runtime:
+        if self.micro_batch_tokens is not None and self.zero_stage > 0:
+            raise ValueError(
+                "micro_batch_tokens gives ranks different numbers of passes, which DeepSpeed's collectives do not "
+                "allow; remove it, or set zero_stage to 0"
+            )
         return self
 
     def micro_batch(self, kind: str) -> int:
