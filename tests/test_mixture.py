@@ -65,7 +65,7 @@ def test_a_mixture_is_cleaned_as_a_whole_drawn_and_accounted_for(tmp_path: Path)
     assert account["dropped"] == {"duplicate": 1, "contaminated": 1, "not_drawn": 5}
     assert (account["rows_in"], account["rows_kept"], account["repeated"]) == (20, 20, 7)
     assert account["rows_in"] + account["repeated"] == account["rows_kept"] + sum(account["dropped"].values())
-    assert [(s["available"], s["rows"], s["passes"]) for s in account["source"]["mix"]] == [
+    assert [(s["available"], s["drawn"], s["passes"]) for s in account["source"]["mix"]] == [
         (10, 5, 0.5),
         (8, 15, 1.875),
     ]

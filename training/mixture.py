@@ -63,7 +63,7 @@ def mixture(rows: MixedRows, block: Any, seed: int) -> MixedRows:
             rows.account.drop(rows.numbers[place], "not_drawn")
     rows.account.check_kept(len(used))
     facts = [
-        {**source, "name": part.name, "available": part.available, "rows": part.rows, "passes": round(part.passes, 4)}
+        {**source, "name": part.name, "available": part.available, "drawn": part.rows, "passes": round(part.passes, 4)}
         for source, part in zip(rows.source["mix"], drawn, strict=True)
     ]
     return replace(
