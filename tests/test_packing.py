@@ -21,7 +21,7 @@ ROWS = [
     for n, length in enumerate(LENGTHS)
 ]
 TOLERANCE = 1e-5
-"""Nats a token in float32; measured on a CPU: 4e-7 at most."""
+"""Nats a token in float32. Measured on a CPU: 0 with this model, 1.9e-5 with SmolLM2-135M (thirty layers)."""
 
 
 def trainer(model: Path, folder: Path, packing: bool, own_head: bool, device: str, rows: Any = ROWS) -> Any:
