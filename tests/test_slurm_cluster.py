@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.slurm_cluster import SlurmCluster, temporary_cluster
-from tests.stage_runs import stage, write_pipeline
+from tests.stage_runs import run_stage, stage, write_pipeline
 from training.rank_state import read_rank_states
 from training.record import read_record
 from training.run_folder import RunFolder
@@ -169,6 +169,7 @@ def test_an_array_over_two_seeds_gives_two_runs(cluster: SlurmCluster, config: P
     assert one.keys() == two.keys() == {"first", "second"}
     assert one["second"] != two["second"]
     alone = config.parent / "seed-2-alone"
-    command = [*POSTTRAIN, "run", str(config), *overrides, "seed=2", "--run-dir", str(alone)]
-    subprocess.run(command, cwd=config.parent, capture_output=True, timeout=TIMEOUT_S, check=True)
+    for name in ("first", "second"):
+        given = [word for override in [*overrides, "seed=2"] for word in ("--set", override)]
+        assert run_stage(config, name, *given, "--run-dir", str(alone)) == 0
     assert weights_of(alone) == two
