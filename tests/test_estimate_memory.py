@@ -45,6 +45,14 @@ def test_trained_states_without_deepspeed_are_float32_masters_under_autocast_too
         assert (states.weights, states.gradients, states.optimizer) == (538_060_032, 538_060_032, 1_076_120_064)
 
 
+@pytest.mark.parametrize(("ranks", "accumulation", "copies"), [(1, 4, 1), (2, 1, 1), (2, 4, 2)])
+def test_memory_ddp_holds_gradients_twice_while_micro_batches_accumulate(
+    ranks: int, accumulation: int, copies: int
+) -> None:
+    workload = Workload("sft", ranks=ranks, accumulation=accumulation, micro_batch=1, sequence_length=64)
+    assert parts(memory(SMOL, workload), "forward_backward")["gradients"] == copies * 538_060_032
+
+
 TINY: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4, "num_key_value_heads": 2,
     "vocab_size": 150, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
