@@ -215,7 +215,10 @@ def test_chat_template_that_differs_from_the_parents_needs_a_word(
     config = write_pipeline(tmp_path, stage("sft", folder=tmp_path, chat_template=str(other)))
     assert run_stage(config, "sft") == 2
     one_message(capsys, "the stage's template_sha256", "set `allow_template_change: true` if meant")
-    assert run_stage(config, "sft", "--set", "stages.sft.allow_template_change=true") == 0
+    meant = ["--set", "stages.sft.allow_template_change=true"]
+    assert run_stage(config, "sft", *meant) == 2
+    one_message(capsys, "16 end_of_turn_not_trained", "max_flagged_rows")
+    assert run_stage(config, "sft", *meant, "--set", "stages.sft.data.max_flagged_rows=1.0") == 0
 
 
 def test_stage_whose_parent_has_not_finished_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

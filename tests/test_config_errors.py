@@ -127,7 +127,7 @@ MISTAKES = {
         GENERATOR,
         "path: pyproject.toml\n      columns: {promt: q}",
         14,
-        ["columns.promt: the name must be messages or prompt"],
+        ["columns.promt: the name must be messages or", "or prompt or"],
     ),
     "infinite number": ("    gate: {suite: easy}", "    gate: {suite: easy, min_gain: .inf}", 24, ["min_gain"]),
     # missing
@@ -191,7 +191,7 @@ MISTAKES = {
     "best for dpo": ("    rewards: [answer]", "    rewards: [answer]\n    keep: best", 24, ["dpo needs keep: pairs"]),
     # sources
     "two sources": (GENERATOR, "path: x\n      hub: a/b@main", 12, ["exactly one source", "found path and hub"]),
-    "no source": (GENERATOR, "limit: 3", 12, ["exactly one source of generator, path, hub, stage; found none"]),
+    "no source": (GENERATOR, "limit: 3", 12, ["exactly one source of generator, path, hub, callable, stage, mix; found none"]),
     "missing file": (
         GENERATOR,
         "path: absent.jsonl",

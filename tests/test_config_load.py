@@ -12,9 +12,10 @@ from pydantic import ValidationError
 from tests.config_files import PIPELINE, changed, write
 from training.config import EvaluateStage, GrpoStage, Pipeline, SftStage, load_pipeline
 
+SHIPPED = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(
     path
-    for path in (Path(__file__).parent.parent / "configs").rglob("*.yaml")
+    for path in SHIPPED.rglob("*.yaml")
     if not {"accelerate", "deepspeed", "sweeps"} & set(path.parts)
 )
 
@@ -25,7 +26,7 @@ def stages_of(pipeline: Pipeline) -> dict[str, object]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_config_is_a_pipeline(path: Path) -> None:
-    assert load_pipeline(path).name == path.stem
+    assert load_pipeline(path).name == path.stem.replace("_", "-")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -35,7 +36,8 @@ def test_every_shipped_config_opens_with_its_command(path: Path) -> None:
     assert "Trains" in opening
     assert "Hardware" in opening
     assert "Time" in opening
-    assert f"posttrain run configs/{path.name}" in opening
+    place = f"configs/{path.relative_to(SHIPPED).as_posix()}"
+    assert f"posttrain run {place}" in opening or f"posttrain submit {place}" in opening
 
 
 def test_evaluate_becomes_a_stage_for_the_base_and_each_model(tmp_path: Path) -> None:

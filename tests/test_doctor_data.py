@@ -7,7 +7,7 @@ import pytest
 from data.doctor.examination import examine
 from data.doctor.flags import FLAGS, NOTES, flags
 from data.doctor.sequences import TokenFacts, TokenRow, TokenSequence
-from data.doctor.statistics import histogram, mean_interval, quantile, share_interval
+from data.doctor.tallies import histogram, mean_interval, quantile, share_interval
 
 FACTS = TokenFacts(bos_id=1, end_ids=frozenset({2}), is_blank=lambda token: token == 9, limit=6)
 LIMIT = slice(None, 6)

@@ -18,6 +18,7 @@ from data.doctor.flags import FLAGS
 from data.doctor.sequences import TokenFacts, TokenRow, TokenSequence
 from data.errors import UserError
 from training.context import StageContext
+from training.models import adapter_base
 from training.token_cache import tokenised_rows
 from training.tokens import PROMPT_MATCHES, rendered_prompts, token_columns, tokenise
 from training.world import gather
@@ -80,7 +81,9 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase", model: Path) -> frozenset[int]
 
 
 def context_length(model: Path) -> int | None:
-    """The positions a model was made for, as its config says."""
+    """The positions a model was made for, as its config says; an adapter has its base's."""
+    if (model / "adapter_config.json").is_file():
+        return context_length(adapter_base(model))
     config = json.loads((model / "config.json").read_text())
     return config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.doctor.flags import flags, is_cut
 from data.doctor.sequences import TokenFacts, TokenRow
-from data.doctor.statistics import Histogram, histogram, mean_interval, quantile, share_interval
+from data.doctor.tallies import Histogram, histogram, mean_interval, quantile, share_interval
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data.errors import UserError
-from launch.slurm.queue import JobState, job_states
+from launch.slurm.queue_state import JobState, job_states
 from launch.slurm.record import SubmittedJob, read_submissions, submitted_jobs
 from launch.words import table
 

@@ -18,7 +18,7 @@ from launch.lock import RunLock
 from launch.slurm.client import ask, require
 from launch.slurm.cluster import check_cluster, check_environment_file
 from launch.slurm.jobs import Job, stage_jobs, whole_job
-from launch.slurm.queue import living_jobs
+from launch.slurm.queue_state import living_jobs
 from launch.slurm.record import SubmittedJob, add_job, open_submission
 from launch.slurm.script import Batch, Member, check_paths, script_text
 from training.config import Pipeline

@@ -16,7 +16,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def execute(arguments: argparse.Namespace) -> int:
     """Cancel the jobs that wait or run."""
     from launch.find_run import find_runs
-    from launch.slurm.queue import cancel
+    from launch.slurm.queue_state import cancel
 
     for run in find_runs(arguments.run):
         jobs = cancel(run.path)
