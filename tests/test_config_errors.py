@@ -191,7 +191,12 @@ MISTAKES = {
     "best for dpo": ("    rewards: [answer]", "    rewards: [answer]\n    keep: best", 24, ["dpo needs keep: pairs"]),
     # sources
     "two sources": (GENERATOR, "path: x\n      hub: a/b@main", 12, ["exactly one source", "found path and hub"]),
-    "no source": (GENERATOR, "limit: 3", 12, ["exactly one source of generator, path, hub, callable, stage, mix; found none"]),
+    "no source": (
+        GENERATOR,
+        "limit: 3",
+        12,
+        ["exactly one source of generator, path, hub, callable, stage, mix; found none"],
+    ),
     "missing file": (
         GENERATOR,
         "path: absent.jsonl",

@@ -14,9 +14,7 @@ from training.config import EvaluateStage, GrpoStage, Pipeline, SftStage, load_p
 
 SHIPPED = Path(__file__).parent.parent / "configs"
 CONFIGS = sorted(
-    path
-    for path in SHIPPED.rglob("*.yaml")
-    if not {"accelerate", "deepspeed", "sweeps"} & set(path.parts)
+    path for path in SHIPPED.rglob("*.yaml") if not {"accelerate", "deepspeed", "sweeps"} & set(path.parts)
 )
 
 
