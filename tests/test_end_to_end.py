@@ -199,7 +199,7 @@ def test_unmet_gate_exits_3_keeps_the_model_and_starts_nothing_more(
     """The gate is no part of dpo's identity: its model and evaluation stay, and what follows does not start."""
     changed = copied.plan(OTHER_GRPO)["grpo"]
     assert changed.state == "new"
-    monkeypatch.setattr("launch.run._check", lambda *arguments: 0)
+    monkeypatch.setattr("launch.run.check_configs", lambda *arguments: 0)
     for starter in ("launch.run.run_ranks", "launch.node.run_ranks"):
         monkeypatch.setattr(starter, lambda *arguments: pytest.fail("a process was started"))
     assert copied.again(UNREACHABLE, OTHER_GRPO) == 3
@@ -210,7 +210,7 @@ def test_unmet_gate_exits_3_keeps_the_model_and_starts_nothing_more(
 def test_past_gates_goes_on_behind_an_unmet_gate(
     copied: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("launch.run._check", lambda *arguments: 0)
+    monkeypatch.setattr("launch.run.check_configs", lambda *arguments: 0)
     assert copied.again(UNREACHABLE, OTHER_GRPO, "--past-gates") == 0
     shown = capfd.readouterr().out
     assert "gate of dpo: NOT met" in shown
