@@ -201,6 +201,7 @@ def rehearse(config: str, runs_dir: Path, *overrides: str) -> str:
     return done.stdout[done.stdout.rindex("\nstage ") :]
 
 
+@pytest.mark.timeout(1800)
 def test_rehearsal_of_the_tiny_config_is_killed_twice_and_passes(tmp_path: Path) -> None:
     """Without its evaluations, which the end-to-end test runs."""
     shown = rehearse("configs/tiny.yaml", tmp_path, "evaluate=null")
