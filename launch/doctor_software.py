@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from launch.doctor_finding import Finding, Machine
+from training.build_lock import stale_locks
 from training.environment import has_accelerator
 
 OLDEST_PYTHON = (3, 11)
@@ -56,6 +57,14 @@ def compiler(machine: Machine) -> Iterable[Finding]:
         found += "; only ZeRO on CPU ranks needs it"
     fix = "apt-get install g++ python3-dev, pip install ninja; or set runtime.zero_stage to 0"
     yield Finding("compiler", "fail" if missing and needed else "ok", found, fix)
+
+
+def build_locks(machine: Machine) -> Iterable[Finding]:
+    """No killed process has left a lock behind for which every later start of DeepSpeed would wait."""
+    stale = stale_locks()
+    found = ", ".join(str(path) for path in stale) + " is held by nobody" if stale else "none left behind"
+    fix = "a run with ZeRO removes it; otherwise `rm` it"
+    yield Finding("build locks", "warn" if stale else "ok", found, fix)
 
 
 def slurm(machine: Machine) -> Iterable[Finding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
+from training.build_lock import remove_stale_locks
 from training.config.deepspeed_file import look_up, read_file
 from training.environment import has_accelerator
 
@@ -29,6 +30,9 @@ def prepare_engine(pipeline: "Pipeline") -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
     if pipeline.runtime.zero_stage > 0:
         require_compiler()
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            for path in remove_stale_locks():
+                print(f"removed {path}, which a killed process left: DeepSpeed would have waited for it", flush=True)
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
         os.environ.pop("ACCELERATE_USE_CPU", None)  # accelerate would leave DeepSpeed out without a word
     else:

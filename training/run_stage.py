@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
+from training.build_lock import release_own_locks
 from training.checkpoint import discard_unfinished
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         context = open_stage(pipeline, arguments)
         context.stop = stop
-        stop.before_leaving = functools.partial(context.state.finish, "preempted")
+        stop.before_leaving = functools.partial(leave_at_once, context)
         answer_with_stacks(context.folder, context.world.rank)
         code = run_rank(context)
         context.state.finish("done" if code == 0 else "preempted")
@@ -77,6 +78,12 @@ def main(argv: list[str] | None = None) -> int:
         stop.close()
         if not arguments.check:
             leave()
+
+
+def leave_at_once(context: StageContext, message: str) -> None:
+    """What is left to do for a rank that a signal ends on the spot."""
+    context.state.finish("preempted", message)
+    release_own_locks()
 
 
 def quiet_libraries() -> None:
