@@ -15,7 +15,7 @@ from launch.shadow import shadow_message
 from launch.verbs import VERBS
 
 USER_ERROR = 2
-FAILED = 1
+FAILED = 1  # those of training.exit_codes, which must not be imported before the check for shadowing packages
 INTERRUPTED = 130
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.ranks import Rank
-from launch.ranks_end import STOPPED, Halt
+from launch.ranks_end import Halt
+from training.exit_codes import STOPPED
 from training.progress import duration
 from training.rank_state import read_rank_state
 from training.stacks import STACKS_SIGNAL, main_thread, stacks_path

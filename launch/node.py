@@ -19,16 +19,16 @@ from launch.hang import HangDoctor
 from launch.nodes import end_path
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import Patience, Rank, Watch, run_ranks
-from launch.ranks_end import PREEMPTED, Halt, RanksEnd, how_it_ended, read_end, write_end
+from launch.ranks_end import Halt, RanksEnd, how_it_ended, read_end, write_end
 from launch.rendezvous import Rendezvous
 from launch.slots import require_slots
 from training.config import Runtime, load_pipeline
+from training.exit_codes import PREEMPTED, USER_ERROR
 from training.plan import PlannedStage, plan_run
 from training.rank_state import close_rank_state, forget_rank_states
 from training.run_folder import RunFolder, run_path
 from training.walltime import end_time
 
-EXIT_USER = 2
 LOOK_EVERY_S = 2.0
 
 
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_USER
+        return USER_ERROR
     return run_this_node(StageRanks(command, pipeline.runtime, pipeline.offline, run_dir, stage))
 
 
@@ -135,7 +135,7 @@ def run_this_node(ranks: StageRanks) -> int:
         require_slots(ranks.runtime)
         end = run_node(ranks, node, rendezvous, end_time=end_time(None, 0.0, os.environ))
     except UserError as error:
-        end = RanksEnd({}, halt=Halt(EXIT_USER, f"node {node} ({platform.node()}): {error}"))
+        end = RanksEnd({}, halt=Halt(USER_ERROR, f"node {node} ({platform.node()}): {error}"))
     write_end(end_path(ranks.logs, ranks.label, node), end)
     return end.code
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from launch.follow import LogFollower, tail
 from launch.ranks import ended_with_us
-from launch.ranks_end import PREEMPTED, TAIL_LINES, Halt, RanksEnd, read_end, together
+from launch.ranks_end import TAIL_LINES, Halt, RanksEnd, read_end, together
 from launch.rendezvous import Rendezvous
 from launch.signals import SignalInbox
 from training.config import Runtime
+from training.exit_codes import FAILED, PREEMPTED
 from training.walltime import END_TIME_VARIABLE
 
-FAILED = 1
 POLL_S = 0.2
 LATE_FILE_S = 30.0
 """How long a file that another node has written may take to be seen here (NFS caches directories)."""

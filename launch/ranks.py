@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.follow import LogFollower
-from launch.ranks_end import PREEMPTED, Failure, Halt, RanksEnd
+from launch.ranks_end import Failure, Halt, RanksEnd
 from launch.signals import SignalInbox
+from training.exit_codes import PREEMPTED
 
 POLL_S = 0.1
 _PR_SET_PDEATHSIG = 1

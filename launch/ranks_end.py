@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from launch.follow import tail
+from training.exit_codes import FAILED, INTERRUPTED, PREEMPTED, STOPPED, USER_ERROR
 
 TAIL_LINES = 30
-PREEMPTED = 75
-INTERRUPTED = 130
-STOPPED = 4
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,10 @@ class RanksEnd:
         codes = self.codes.values()
         if not any(codes):
             return PREEMPTED if self.signals else 0
-        for code in (2, STOPPED):
+        for code in (USER_ERROR, STOPPED):
             if code in codes:
                 return code
-        return PREEMPTED if self.failed is not None and self.failed.code == PREEMPTED else 1
+        return PREEMPTED if self.failed is not None and self.failed.code == PREEMPTED else FAILED
 
 
 def write_end(path: Path, end: RanksEnd) -> None:
@@ -115,7 +113,7 @@ def failure_text(end: RanksEnd, stage: str) -> str | None:
         return None
     if failed.number == 0:
         ended = how_it_ended(failed.code)
-        return None if failed.code in (2, STOPPED) else f"{stage}: rank 0 {ended}; log: {failed.log_path}"
+        return None if failed.code in (USER_ERROR, STOPPED) else f"{stage}: rank 0 {ended}; log: {failed.log_path}"
     lines = "".join(f"  | {line}\n" for line in tail(failed.log_path, TAIL_LINES))
     return f"{stage}: rank {failed.number} {how_it_ended(failed.code)}; the end of {failed.log_path}:\n{lines.rstrip()}"
 

@@ -15,12 +15,12 @@ from typing import Literal
 from launch.run import say
 from training.checkpoint import committed
 from training.config import MODEL_KINDS
+from training.exit_codes import PREEMPTED
 from training.plan import PlannedStage, RunPlan
 from training.rank_state import read_rank_states
 from training.record import RECORD_NAME
 
 POLL_S = 0.01
-PREEMPTED = 75
 How = Literal["USR1", "KILL"]
 
 

@@ -18,20 +18,18 @@ from launch.node import StageRanks, node_command, run_node
 from launch.nodes import run_on_nodes
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
-from launch.ranks_end import INTERRUPTED, PREEMPTED, RanksEnd, failure_text
+from launch.ranks_end import RanksEnd, failure_text
 from launch.rendezvous import slurm_rendezvous
 from launch.slots import require_hosts
 from launch.slurm.container import container_of, inside, one_task_inside
 from training.config import Pipeline, Runtime, load_pipeline
+from training.exit_codes import FAILED, GATE_NOT_MET, INTERRUPTED, PREEMPTED, STOPPED
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.progress import duration
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, run_path
 from training.walltime import end_time
-
-FAILED = 1
-GATE_NOT_MET = 3
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def show_results(folder: RunFolder) -> None:
 
 
 def _ended(code: int) -> str:
-    return {PREEMPTED: "preempted", INTERRUPTED: "interrupted", 4: "stopped by a detector"}.get(code, "failed")
+    return {PREEMPTED: "preempted", INTERRUPTED: "interrupted", STOPPED: "stopped by a detector"}.get(code, "failed")
 
 
 def closing(code: int, folder: RunFolder) -> str:

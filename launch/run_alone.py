@@ -11,7 +11,6 @@ from data.errors import UserError
 from launch.lock import RunLock
 from launch.ranks_end import RanksEnd
 from launch.run import (
-    GATE_NOT_MET,
     RunRequest,
     check_configs,
     check_whole,
@@ -25,6 +24,7 @@ from launch.run import (
 )
 from launch.slots import require_hosts
 from training.config import Pipeline, load_pipeline
+from training.exit_codes import GATE_NOT_MET
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.progress import duration

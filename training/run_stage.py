@@ -21,6 +21,7 @@ from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
 from training.engine import check_launcher_agrees, prepare_engine
 from training.environment import available_cores
+from training.exit_codes import FAILED, PREEMPTED, STOPPED, USER_ERROR
 from training.full_disk import is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
@@ -33,7 +34,6 @@ from training.stop_signals import StopSignals
 from training.world import World, barrier, is_port_taken, leave, read_world
 
 NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE)
-EXIT_FAILED, EXIT_USER, EXIT_STOPPED, EXIT_PREEMPTED = 1, 2, 4, 75
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -142,7 +142,7 @@ def run_rank(context: StageContext) -> int:
 
     result = stage_runner(context.planned.kind)(context)
     if result.preempted:
-        return EXIT_PREEMPTED
+        return PREEMPTED
     from training.facts import ledger_facts
 
     ledger = ledger_facts(context)
@@ -192,21 +192,21 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     """Print one message (a traceback for our own faults, or with --debug), note it in the state file, give the code."""
     from training.rewards.scoring import RewardErrors
 
-    code, outcome = EXIT_FAILED, "failed"
+    code, outcome = FAILED, "failed"
     if isinstance(error, UserError):
-        code, outcome = EXIT_USER, "user_error"
+        code, outcome = USER_ERROR, "user_error"
     elif isinstance(error, RewardErrors):
-        code, outcome = EXIT_STOPPED, "stopped"
+        code, outcome = STOPPED, "stopped"
     message = str(error)
     if is_port_taken(error):
-        code, outcome = EXIT_USER, "user_error"
+        code, outcome = USER_ERROR, "user_error"
         message = f"MASTER_PORT {os.environ.get('MASTER_PORT')} is taken on this host; choose another, or repeat"
-    full = code == EXIT_FAILED and is_full_disk(error, existing(Path() if context is None else context.folder))
+    full = code == FAILED and is_full_disk(error, existing(Path() if context is None else context.folder))
     if full:
         message = f"no space left on the device ({type(error).__name__}: {error}); nothing finished is lost"
         if context is not None and context.world.is_main:
             discard_unfinished(context.folder / "checkpoints")  # gives the room that this message needs
-    if debug or (code == EXIT_FAILED and not full):
+    if debug or (code == FAILED and not full):
         traceback.print_exception(error)
     else:
         print(f"error: {message}", file=sys.stderr)

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from training.exit_codes import PREEMPTED
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 ONE_DELIVERY_S = 1.0
 """Signals so close together are one request: Slurm may signal a rank beside the starter that passes its signal on."""
-EXIT_PREEMPTED = 75
 
 
 class StopSignals:
@@ -84,4 +85,4 @@ class StopSignals:
         self.before_leaving(message)
         print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(EXIT_PREEMPTED)
+        os._exit(PREEMPTED)

@@ -15,8 +15,8 @@ from data.errors import UserError
 from launch.slurm.jobs import Job
 from training.config import Runtime
 from training.config.slurm import Slurm
+from training.exit_codes import PREEMPTED
 
-PREEMPTED = 75
 MOST_RESTARTS_FROM_ZERO = 5
 """A stage without checkpoints that was stopped so often would hardly end the next time."""
 
