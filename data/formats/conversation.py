@@ -112,6 +112,12 @@ def with_system_column(row: dict[str, Any], prompt: list[Message]) -> list[Messa
     return [{"role": "system", "content": text(system, "system")}, *prompt]
 
 
+def user_prompt(row: dict[str, Any], question: str, column: str) -> list[Message]:
+    """Return one user message, led by the row's system text; a row that declares tools is refused."""
+    refuse_tools(row)
+    return check_prompt(with_system_column(row, [{"role": "user", "content": question}]), column)
+
+
 def check_turns(conversation: list[Message], column: str) -> None:
     """Raise BadRow unless user and assistant take turns, after at most one system message."""
     rest = conversation[1:] if conversation[0]["role"] == "system" else conversation

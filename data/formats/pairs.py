@@ -12,6 +12,7 @@ from data.formats.conversation import (
     text,
     turn,
     turns,
+    user_prompt,
     with_system_column,
 )
 from data.formats.dialogue import row_prompt
@@ -55,9 +56,7 @@ def shared_prompt(
 
 
 def _question(row: Row) -> Example:
-    refuse_tools(row)
-    prompt = [{"role": "user", "content": text(row.get("question"), "question")}]
-    return pair(row, check_prompt(with_system_column(row, prompt), "question"))
+    return pair(row, user_prompt(row, text(row.get("question"), "question"), "question"))
 
 
 def _sharegpt(row: Row) -> Example:

@@ -5,9 +5,10 @@ a worked solution (GSM8K, MATH) it is the completion for sft.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from data.formats.conversation import check_prompt, refuse_tools, text, with_system_column
+from data.formats.conversation import text, user_prompt
 from data.formats.format import Example, Format, Message, Row
 from data.formats.shape import BOXED, CHOICES, GSM8K_ANSWER, NUMBER, TEXT, TEXTS, TRUTH
 from data.row_checks import BadRow
@@ -15,12 +16,6 @@ from data.row_checks import BadRow
 _FINAL = re.compile(r"^#### ?(.*)", re.MULTILINE)
 _BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def user_prompt(row: Row, question: str, column: str) -> list[Message]:
-    """One user message, led by the row's system text."""
-    refuse_tools(row)
-    return check_prompt(with_system_column(row, [{"role": "user", "content": question}]), column)
 
 
 def answer_text(value: Any, column: str) -> str:
@@ -32,9 +27,14 @@ def answer_text(value: Any, column: str) -> str:
     return text(value, column).strip()
 
 
-def _question_answer(row: Row) -> Example:
-    prompt = user_prompt(row, text(row.get("question"), "question"), "question")
-    return Example(prompt, answer=answer_text(row.get("answer"), "answer"))
+def _asked(row: Row, column: str) -> list[Message]:
+    """The prompt of a row whose question stands in this column."""
+    return user_prompt(row, text(row.get(column), column), column)
+
+
+def _with_answer(column: str) -> Callable[[Row], Example]:
+    """The parser of rows with a question in this column and an `answer`."""
+    return lambda row: Example(_asked(row, column), answer=answer_text(row.get("answer"), "answer"))
 
 
 def _gsm8k(row: Row) -> Example:
@@ -42,8 +42,7 @@ def _gsm8k(row: Row) -> Example:
     finals = [final.strip() for final in _FINAL.findall(worked)]
     if not finals or not finals[-1]:
         raise BadRow("no_answer", "answer has no line `#### ANSWER`")
-    prompt = user_prompt(row, text(row.get("question"), "question"), "question")
-    return Example(prompt, [{"role": "assistant", "content": worked}], answer=finals[-1])
+    return Example(_asked(row, "question"), [{"role": "assistant", "content": worked}], answer=finals[-1])
 
 
 def _svamp(row: Row) -> Example:
@@ -57,13 +56,7 @@ def _math(row: Row) -> Example:
     short = boxed(solution) if given is None or given == "" else answer_text(given, "answer")
     if not short:
         raise BadRow("no_answer", "solution has no \\boxed{} answer, and there is no answer column")
-    prompt = user_prompt(row, text(row.get("problem"), "problem"), "problem")
-    return Example(prompt, [{"role": "assistant", "content": solution}], answer=short)
-
-
-def _problem_answer(row: Row) -> Example:
-    prompt = user_prompt(row, text(row.get("problem"), "problem"), "problem")
-    return Example(prompt, answer=answer_text(row.get("answer"), "answer"))
+    return Example(_asked(row, "problem"), [{"role": "assistant", "content": solution}], answer=short)
 
 
 def boxed(solution: str) -> str | None:
@@ -122,7 +115,7 @@ QUESTION_ANSWER = Format(
     "question-answer",
     {"question": TEXT, "answer": TEXT | NUMBER | TRUTH},
     ("prompt",),
-    _question_answer,
+    _with_answer("question"),
     "`question`, `answer`: a text or a number",
     "prompt and answer",
     uses=("question", "answer", "system"),
@@ -160,7 +153,7 @@ PROBLEM_ANSWER = Format(
     "problem-answer",
     {"problem": TEXT, "answer": TEXT | NUMBER | TRUTH},
     ("prompt",),
-    _problem_answer,
+    _with_answer("problem"),
     "`problem`, `answer`: a text or a number",
     "prompt and answer",
     uses=("problem", "answer", "system"),
