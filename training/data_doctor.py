@@ -18,7 +18,7 @@ from data.doctor.flags import FLAGS
 from data.doctor.sequences import TokenFacts, TokenRow, TokenSequence
 from data.errors import UserError
 from training.context import StageContext
-from training.models import adapter_base
+from training.models import end_tokens, weights_folder
 from training.token_cache import tokenised_rows
 from training.tokens import PROMPT_MATCHES, rendered_prompts, token_columns, tokenise
 from training.world import gather
@@ -76,14 +76,11 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase", model: Path) -> frozenset[int]
     """Every token that ends a completion: the tokenizer's EOS and those of the model's generation config."""
     path = model / "generation_config.json"
     configured = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
-    listed = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None)
+    return frozenset(end_tokens(configured, tokenizer))
 
 
 def context_length(model: Path) -> int | None:
-    """The positions a model was made for, as its config says; an adapter has its base's."""
-    if (model / "adapter_config.json").is_file():
-        return context_length(adapter_base(model))
+    """The positions a model was made for, as its config says."""
     config = json.loads((model / "config.json").read_text())
     return config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
 
@@ -130,6 +127,7 @@ def examine_rows(
     previews: int = 0,
 ) -> Examination:
     """Examine rows of a stage; `tokens` are theirs if they are tokenised already, `model` the folder of its model."""
+    model = weights_folder(model)
     limits = limits_of(stage, arguments, context_length(model))
     facts = token_facts(tokenizer, model, limits)
     if stage.kind not in ("sft", "dpo"):

@@ -8,6 +8,7 @@ from training.context import StageContext
 from training.models import eos_ids, load_policy, load_tokenizer
 from training.progress import Progress
 from training.rollout import Sampling, generate
+from training.tokens import rendered_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,9 +27,7 @@ class Decoder:
         """Return len(prompts) x draws completions, prompt-major, decoded by this rank alone."""
         if not prompts:  # more ranks than prompts
             return []
-        encoded = self.tokenizer.apply_chat_template(
-            prompts, add_generation_prompt=True, tokenize=True, return_dict=True
-        )["input_ids"]
+        encoded = rendered_prompts(prompts, self.tokenizer)
         world = self.context.world
         progress = Progress(self.context.planned.name, shown=world.is_main, unit="completions")
         progress.start(0, len(prompts) * draws * world.size)

@@ -14,7 +14,7 @@ from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.identity import derived_seed
-from training.plan import data_seed, source_seed
+from training.plan import data_seed, seeded_sources
 from training.rewards import REWARDS
 from training.rollout import Sampling
 from training.sample import write_lines
@@ -82,11 +82,10 @@ def training_prompts(context: StageContext) -> set[str]:
         block = getattr(stage, "data", None)
         if block is None:
             continue
-        for number, part in enumerate(block.sources):
+        for part, seed in seeded_sources(block, data_seed(context.pipeline, stage.name)):
             if part.stage is not None:
                 continue
-            seed = data_seed(context.pipeline, stage.name)
-            rows = load_rows(part, seed if block.mix is None else source_seed(seed, number), pin=context.pin)
+            rows = load_rows(part, seed, pin=context.pin)
             if block.decontaminate is not None:
                 rows = convert(rows, PURPOSES[stage.kind], form=part.format)
                 rows = cleaned(rows, block, context.pipeline, None, context.pin)

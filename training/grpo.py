@@ -17,6 +17,7 @@ from training.rewards.scoring import Scorer
 from training.rollout import Sampling, generate
 from training.rows import shared_dataset
 from training.samples import RoundLog
+from training.tokens import rendered_prompts
 
 ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache, not the round
 
@@ -41,8 +42,7 @@ def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
     """
     tokenizer, args = trainer.processing_class, trainer.args
     unique, draws = group_copies(prompts)
-    encoded: Any = tokenizer.apply_chat_template(unique, add_generation_prompt=True, tokenize=True, return_dict=True)
-    prompt_ids = encoded["input_ids"]
+    prompt_ids = rendered_prompts(unique, tokenizer)
     sampling = Sampling(args.max_completion_length, args.temperature, args.top_p)
     seed = derived_seed(args.seed, f"rollout:{rounds_begun(trainer)}:{trainer.accelerator.process_index}")
     with unwrap_model_for_generation(

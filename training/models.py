@@ -41,6 +41,11 @@ def adapter_base(folder: Path) -> Path:
     return (folder / link["base"]).resolve()
 
 
+def weights_folder(folder: Path) -> Path:
+    """Return the folder that holds config and weights themselves: an adapter's base, else `folder`."""
+    return weights_folder(adapter_base(folder)) if (folder / "adapter_config.json").is_file() else folder
+
+
 def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTrainedTokenizerBase":
     """Load the tokenizer; `chat_template` (a Jinja file or a shipped name) replaces its own. None at all: UserError."""
     from transformers import AutoTokenizer
@@ -76,7 +81,11 @@ def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, str | None
 
 def eos_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Every token that ends a completion: the tokenizer's EOS and those of the generation config, as TRL has it."""
-    configured = getattr(model.generation_config, "eos_token_id", None)
+    return end_tokens(getattr(model.generation_config, "eos_token_id", None), tokenizer)
+
+
+def end_tokens(configured: int | list[int] | None, tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """`eos_ids` where there is no model but the `eos_token_id` of its generation config."""
     listed = configured if isinstance(configured, list) else [configured]
     return {int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None}
 

@@ -104,9 +104,11 @@ def data_seed(pipeline: Pipeline, owner: str) -> int:
     return derived_seed(pipeline.seed, owner)
 
 
-def source_seed(seed: int, number: int) -> int:
-    """Return the seed of generated rows in source `number` of a mixture whose seed is `seed`."""
-    return derived_seed(seed, f"mix/{number}")
+def seeded_sources(block: DataBlock, seed: int) -> list[tuple[DataBlock, int]]:
+    """Return the block's sources with the seed of each one's generated rows; `seed` is the block's own."""
+    if block.mix is None:
+        return [(block, seed)]
+    return [(part, derived_seed(seed, f"mix/{number}")) for number, part in enumerate(block.mix)]
 
 
 def base_identity(pipeline: Pipeline, pins: Pins) -> dict[str, Any]:
@@ -179,11 +181,11 @@ def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) 
     if block.mix is None:
         return {**how, "source": data_identity(block, seed, pins.dataset, _file_hash)}
     parts = []
-    for number, part in enumerate(block.mix):
+    for part, (_, part_seed) in zip(block.mix, seeded_sources(block, seed), strict=True):
         asked = {"weight": part.weight, "rows": part.rows}
         # Which of the stage's parents gives the rows: a stage has no identity here but its fingerprint there.
         asked |= {} if part.stage is None else {"data_parent": block.stages.index(part.stage)}
-        parts.append(asked | _rows_identity(pipeline, part, source_seed(seed, number), pins))
+        parts.append(asked | _rows_identity(pipeline, part, part_seed, pins))
     return {**how, "mix": parts, "mix_rows": block.mix_rows, "mix_seed": seed}
 
 

@@ -19,7 +19,7 @@ from training.config.data_blocks import PURPOSES
 from training.context import StageContext
 from training.identity import canonical_json
 from training.mixture import MixedRows, joined_sources, mixture, source_names
-from training.plan import data_seed, source_seed
+from training.plan import data_seed, seeded_sources
 from training.world import barrier
 
 if TYPE_CHECKING:
@@ -35,23 +35,18 @@ def source_rows(
     system: str | None,
     stage_folder: Callable[[str], Path] | None = None,
     pin: Callable[[str], str] | None = None,
-) -> tuple[Rows, list[dict[str, Any]]]:
-    """Return a stage's rows in the shape its kind works on, with their account, and the bare rows; a mistake names the
-    stage.
-    """
+) -> Rows:
+    """Return a stage's rows in the shape its kind works on, with their account; a mistake names the stage."""
     block = stage.data
-
-    def read(part: Any, part_seed: int) -> Rows:
-        loaded = load_rows(part, part_seed, stage_folder, pin)
-        return convert(loaded, PURPOSES[stage.kind], system, part.format)
-
     try:
+        parts = []
+        for part, part_seed in seeded_sources(block, seed):
+            loaded = load_rows(part, part_seed, stage_folder, pin)
+            parts.append(convert(loaded, PURPOSES[stage.kind], system, part.format))
         if block.mix is None:
-            made = read(block, seed)
-        else:
-            parts = [first(read(part, source_seed(seed, n)), part.limit) for n, part in enumerate(block.mix)]
-            made = joined_sources(parts, source_names(block))
-        return made, made.rows
+            return parts[0]
+        limited = [first(made, part.limit) for made, part in zip(parts, block.mix, strict=True)]
+        return joined_sources(limited, source_names(block))
     except UserError as error:
         raise UserError(f"stages.{stage.name}.data: {error}") from error
 
@@ -102,7 +97,7 @@ def rows_in_limits(
     Needs no folder of its own, so the data doctor calls it before a run.
     """
     block = stage.data
-    usable, _ = source_rows(stage, seed, system, stage_folder, pin)
+    usable = source_rows(stage, seed, system, stage_folder, pin)
     usable = cleaned(usable, block, pipeline, system, pin)
     if block.validation is not None:
         usable = set_aside(usable, block.validation.share, seed)

@@ -50,7 +50,7 @@ def check_data_files(pipeline: Any) -> None:
 
     for stage in pipeline.stages:
         if stage.kind != "evaluate" and all(part.path is not None for part in stage.data.sources):
-            _, rows = source_rows(stage, data_seed(pipeline, stage.name), system=None)
+            rows = source_rows(stage, data_seed(pipeline, stage.name), system=None).rows
             if hasattr(stage, "rewards"):
                 Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})
     for name, suite in pipeline.suites.items():

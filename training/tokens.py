@@ -2,7 +2,7 @@
 
 The doctor looks at these tokens and the trainer goes on from them (it truncates, drops and packs), so nothing that is
 checked was masked by other code than what is trained. TRL 1.16's `_prepare_dataset` reads three attributes of its
-trainer; `tests/test_tokens.py` compares the result with the dataset of a real one.
+trainer; `tests/test_token_cache.py` compares the result with the dataset of a real one.
 """
 
 import copy
