@@ -1,6 +1,6 @@
 """Predicted against measured peak memory of real stages on this machine's CPU: the table in docs/plan.md.
 
-    .venv/bin/python benchmarks/memory_accuracy.py [--only TEXT] [--keep FOLDER]
+    .venv/bin/python -m benchmarks.memory_accuracy [--only TEXT] [--keep FOLDER]
 
 Each case trains one stage of two or three optimizer steps through `posttrain run` and reads `peak_memory_gb` of every
 rank from its record (the resident set's peak). The ranks of a case are summed. Rows are cut at `max_length`, so their
@@ -16,14 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.real_stages import ROOT, record_path, write_rows
 from training.estimate.known_models import find_config
 from training.estimate.memory import Memory, memory
 from training.estimate.shape import shape_of
 from training.estimate.workload import Adapters, Workload
 
 SMOL, TINY = "bundled:smollm2-135m-instruct", "bundled:tiny-random"
-ROOT = Path(__file__).resolve().parent.parent
-LONG = " ".join(str(number) for number in range(2000))
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,9 @@ CASES = [
 ]
 
 
-def rows(kind: str, count: int) -> list[dict[str, Any]]:
-    """Rows longer than any `max_length` above; GRPO gets prompts."""
-    prompts = [f"Count on from {number}." for number in range(count)]
-    if kind == "sft":
-        return [{"prompt": prompt, "completion": LONG} for prompt in prompts]
-    if kind == "dpo":
-        return [{"prompt": prompt, "chosen": LONG, "rejected": LONG[1:]} for prompt in prompts]
-    return [{"prompt": prompt, "answer": "1"} for prompt in prompts]
-
-
 def write_pipeline(case: Case, folder: Path) -> Path:
     """Write the pipeline of a case and its rows."""
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows(case.kind, 32)))
+    data = write_rows(folder, case.kind, (f"Count on from {number}." for number in range(32)))
     batch = case.micro_batch * case.accumulation * case.ranks
     trainer: dict[str, Any] = {"max_steps": 2, "gradient_checkpointing": case.checkpointing, "bf16": case.bf16}
     stage: dict[str, Any] = {"name": "measured", "kind": case.kind, "batch_size": batch, "data": {"path": str(data)}}
@@ -115,16 +103,13 @@ def write_pipeline(case: Case, folder: Path) -> Path:
 
 def record_of(case: Case, folder: Path) -> dict[str, Any]:
     """Run the case unless its record is there, and return the record of its stage."""
-    found = list(folder.glob("runs/*/*-measured-*/record.json"))
-    if not found:
+
+    def run() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "launch", "run", str(write_pipeline(case, folder))]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        found = list(folder.glob("runs/*/*-measured-*/record.json"))
-        for weights in folder.rglob("*.safetensors"):
-            if not weights.parent.is_symlink():
-                weights.unlink()
-    return json.loads(found[0].read_text())
+
+    return json.loads(record_path(folder, "measured", run).read_text())
 
 
 def measured_gb(record: dict[str, Any]) -> float:

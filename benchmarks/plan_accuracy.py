@@ -1,6 +1,6 @@
 """Predicted against measured step time on this machine's CPU, after calibration by one earlier run: docs/plan.md.
 
-    .venv/bin/python benchmarks/plan_accuracy.py [--only TEXT] [--keep FOLDER]
+    .venv/bin/python -m benchmarks.plan_accuracy [--only TEXT] [--keep FOLDER]
 
 Two small runs of SmolLM2-135M, one SFT and one GRPO, leave ledgers. Every other case, of another batch, length, kind or
 number of ranks, or recomputed, is predicted by `posttrain plan --json` beside the ledger of one of them, and then run.
@@ -19,9 +19,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from benchmarks.real_stages import ROOT, record_path, write_rows
+
 MODEL = "bundled:smollm2-135m-instruct"
-ROOT = Path(__file__).resolve().parent.parent
-LONG = " ".join(str(number) for number in range(1000))
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,10 @@ CASES = [
 ]
 
 
-def rows(kind: str) -> list[dict[str, Any]]:
-    """Rows longer than any limit above; GRPO gets prompts that take long to answer."""
-    prompts = [f"Write a long story about the number {number}." for number in range(96)]
-    if kind == "sft":
-        return [{"prompt": prompt, "completion": LONG} for prompt in prompts]
-    if kind == "dpo":
-        return [{"prompt": prompt, "chosen": LONG, "rejected": LONG[1:]} for prompt in prompts]
-    return [{"prompt": prompt, "answer": "1"} for prompt in prompts]
-
-
 def write_pipeline(case: Case, folder: Path) -> Path:
-    """Write the pipeline of a case and its rows; the rows of a kind are the same in every case."""
+    """Write the pipeline of a case and its rows: the same in every case of a kind, and for GRPO long to answer."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows(case.kind)))
+    data = write_rows(folder, case.kind, (f"Write a long story about the number {number}." for number in range(96)))
     trainer: dict[str, Any] = {"max_steps": case.steps, "gradient_checkpointing": case.checkpointing, "bf16": False}
     stage: dict[str, Any] = {"name": "timed", "kind": case.kind, "batch_size": case.batch, "data": {"path": str(data)}}
     if case.kind == "grpo":  # with a reference, since rows without an advantage are skipped without one
@@ -90,14 +79,8 @@ def write_pipeline(case: Case, folder: Path) -> Path:
 def measured_s(case: Case, root: Path) -> float:
     """Run the case unless its record is there; the mean seconds of its steps after the first."""
     folder = root / case.name
-    found = list(folder.glob("runs/*/*-timed-*/record.json"))
-    if not found:
-        launch("run", write_pipeline(case, folder), folder / "runs")
-        found = list(folder.glob("runs/*/*-timed-*/record.json"))
-        for weights in folder.rglob("*.safetensors"):
-            if not weights.parent.is_symlink():
-                weights.unlink()
-    steps = [json.loads(line) for line in (found[0].parent / "metrics.jsonl").read_text().splitlines()]
+    record = record_path(folder, "timed", lambda: launch("run", write_pipeline(case, folder), folder / "runs"))
+    steps = [json.loads(line) for line in (record.parent / "metrics.jsonl").read_text().splitlines()]
     return fmean(step["timing_s/step"] for step in steps[1:])
 
 

@@ -1,0 +1,35 @@
+"""What the benchmarks of `posttrain plan` share: rows that fill any limit, and runs that are not made twice."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+LONG = " ".join(str(number) for number in range(2000))
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_rows(folder: Path, kind: str, prompts: Iterable[str]) -> Path:
+    """Write `rows.jsonl` with a row for each prompt, longer than the benchmarks' `max_length`; GRPO gets prompts."""
+    rows: list[dict[str, Any]] = []
+    for prompt in prompts:
+        if kind == "sft":
+            rows.append({"prompt": prompt, "completion": LONG})
+        elif kind == "dpo":
+            rows.append({"prompt": prompt, "chosen": LONG, "rejected": LONG[1:]})
+        else:
+            rows.append({"prompt": prompt, "answer": "1"})
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def record_path(folder: Path, stage: str, run: Callable[[], object]) -> Path:
+    """Return the record of a stage under `folder`, after `run` unless it is there; trained weights are removed."""
+    pattern = f"runs/*/*-{stage}-*/record.json"
+    if not any(folder.glob(pattern)):
+        run()
+        for weights in folder.rglob("*.safetensors"):
+            if not weights.parent.is_symlink():
+                weights.unlink()
+    return next(folder.glob(pattern))
