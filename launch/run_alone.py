@@ -44,9 +44,9 @@ def run_alone(request: RunRequest, name: str) -> int:
     require_hosts(pipeline.runtime)
     folder = RunFolder(run_path(pipeline, request.run_dir))
     folder.check(pipeline.name)
-    stages = plan_run(pipeline, folder.path).fingerprints
-    if name not in stages:
-        raise UserError(f"--stage {name}: no such stage; choose one of {', '.join(stages)}")
+    names = [BASE, *(stage.name for stage in pipeline.stages)]
+    if name not in names:
+        raise UserError(f"--stage {name}: no such stage; choose one of {', '.join(names)}")
     with RunLock(folder.path, name, LOCK_WAIT_S) as lock:
         plan = plan_run(pipeline, folder.path)
         _write_files(request, pipeline, folder, plan)

@@ -10,9 +10,8 @@ from data.doctor.examination import Examination
 from data.doctor.flags import FLAGS, NOTES
 from data.doctor.preview import PADDING, STATES, Piece, lines, pieces
 from data.doctor.sequences import TokenRow
+from training.report.document import document
 from training.report.markup import Markup, element, escape, join, section, table
-from training.report.page import POLICY
-from training.report.style import STYLE
 
 WHITESPACE = {" ": "\u00b7", "\n": "\u21b5", "\t": "\u2192", "\r": "\u240d"}
 TOKEN_STYLE = """
@@ -41,19 +40,8 @@ TOKEN_STYLE = """
 
 def data_page(pipeline: str, sections: list[Markup]) -> str:
     """The HTML of the page from the sections of its stages."""
-    head = element(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        Markup('<link rel="icon" href="data:,">'),
-        element("title", f"{pipeline}: data"),
-        Markup(f"<style>{STYLE}{TOKEN_STYLE}</style>"),
-    )
     header = element("header", element("p", "Data doctor", class_="over"), element("h1", pipeline))
-    body = element("body", element("main", header, *sections))
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    return document(f"{pipeline}: data", element("main", header, *sections), TOKEN_STYLE)
 
 
 def stage_section(diagnosis: Any, tokenizer: Any) -> Markup:

@@ -1,4 +1,4 @@
-"""The whole page: head, headline, sections in reading order. Self-contained, without script, closed to the network."""
+"""A run's report: headline, then the sections in reading order."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,17 +6,16 @@ from pathlib import Path
 from training.progress import duration
 from training.report.collect import RunView, read_run
 from training.report.curves import curves_section
+from training.report.document import document
 from training.report.generalisation import generalisation_section
 from training.report.lineage_graph import lineage_section
 from training.report.markup import Markup, element
 from training.report.provenance import data_section, environment_section
 from training.report.results import headline, results_section
 from training.report.samples import samples_section
-from training.report.style import STYLE
 from training.report.time_spent import account_of, time_section
 from training.summary import Summary, summarise_view
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 TITLES = {
     "results": "Results",
     "generalisation": "Generalisation",
@@ -52,20 +51,7 @@ def render_page(run_dir: Path) -> str:
         headline(summary),
         *present.values(),
     )
-    return f"<!doctype html>\n{element('html', _head(run), element('body', body), lang='en')}\n"
-
-
-def _head(run: RunView) -> Markup:
-    return element(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        Markup('<link rel="icon" href="data:,">'),
-        element("title", f"{run.name}: post-training report"),
-        Markup(f"<style>{STYLE}</style>"),
-    )
+    return document(f"{run.name}: post-training report", body)
 
 
 def _header(run: RunView, summary: Summary) -> Markup:
