@@ -19,7 +19,6 @@ from pathlib import Path
 from launch.follow import LogFollower
 from launch.ranks_end import Failure, Halt, RanksEnd
 from launch.signals import SignalInbox
-from training.exit_codes import PREEMPTED
 
 POLL_S = 0.1
 _PR_SET_PDEATHSIG = 1
@@ -190,11 +189,10 @@ class _Supervisor:
         for rank in self.ranks:
             if rank.poll() and rank.code and self.failed is None:
                 self.failed = Failure(rank.number, rank.code, rank.log_path, time.time())
-                self._end_the_others(rank.code)
+                self._end_the_others(self.failed.is_preemption(self.inbox.received))
 
-    def _end_the_others(self, code: int) -> None:
+    def _end_the_others(self, preempted: bool) -> None:
         """They are told after a moment, unless a signal of ours has told them before."""
-        preempted = code == PREEMPTED
         if not (preempted and self.inbox.received):
             self.tell_at = time.monotonic() + self.patience.settle_s
         self._kill_within(self.patience.stop_grace_s if preempted else self.patience.settle_s + self.patience.grace_s)

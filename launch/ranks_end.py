@@ -21,6 +21,10 @@ class Failure:
     log_path: Path
     at: float = 0.0
 
+    def is_preemption(self, signals: list[signal.Signals]) -> bool:
+        """Whether it left as told: with 75, or by a signal passed on before its handler was there."""
+        return self.code == PREEMPTED or -self.code in signals
+
 
 @dataclass(frozen=True)
 class Halt:
@@ -58,7 +62,7 @@ class RanksEnd:
         for code in (USER_ERROR, STOPPED):
             if code in codes:
                 return code
-        return PREEMPTED if self.failed is not None and self.failed.code == PREEMPTED else FAILED
+        return PREEMPTED if self.failed is not None and self.failed.is_preemption(self.signals) else FAILED
 
 
 def write_end(path: Path, end: RanksEnd) -> None:

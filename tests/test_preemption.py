@@ -157,3 +157,19 @@ def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
     assert stop.first == signal.SIGTERM
     stop.close()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_to_a_rank_on_its_way_out_does_not_change_how_it_ended() -> None:
+    """Between its last handler and its end: the default action would make a preempted stage a failed one."""
+    program = """
+        import os, signal, sys
+        from training.stop_signals import StopSignals
+        stop = StopSignals()
+        stop.listen()
+        stop.patient = True
+        os.kill(os.getpid(), signal.SIGUSR1)
+        stop.close(process_ends=True)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sys.exit(75)
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False).returncode == 75

@@ -49,8 +49,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one rank and return its exit code."""
+def main(argv: list[str] | None = None, process_ends: bool = False) -> int:
+    """Run one rank and return its exit code, the process's where it ends with that."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
     context: StageContext | None = None
     stop = StopSignals()
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         return report_failure(error, context, arguments.debug)
     finally:
-        stop.close()
+        stop.close(process_ends)
         if not arguments.check:
             leave()
 
@@ -222,4 +222,4 @@ def existing(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(process_ends=True))

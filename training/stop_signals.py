@@ -42,10 +42,13 @@ class StopSignals:
         self._before = {number: signal.signal(number, self._note) for number in STOP_SIGNALS}
         threading.Thread(target=self._hear, daemon=True, name="stop-signals").start()
 
-    def close(self) -> None:
-        """Put back the handlers that were there before."""
+    def close(self, process_ends: bool = False) -> None:
+        """Put back the handlers that were there before; a process about to end ignores a signal that comes late.
+
+        Else the default action kills a rank on its way out, and its starter takes a preempted stage for a failed one.
+        """
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if process_ends else handler)
         signal.set_wakeup_fd(self._wakeup_before)
         self._writer.close()
 
