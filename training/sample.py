@@ -50,7 +50,7 @@ def run(context: StageContext) -> StageResult:
         write_lines(context.folder / "data.jsonl", kept)
         context.say(
             f"kept {len(kept)} of {len(everything)} prompts; {metrics['prompts_without_signal']} had draws that all "
-            f"earned the same; mean reward {metrics['mean_reward']:.3f}"
+            f"earned the same; mean reward {metrics['mean_reward']:.3f}{empty_words(metrics['empty_completions'])}"
         )
         if not kept:
             raise_nothing_kept(context, metrics)
@@ -80,8 +80,12 @@ def score_prompt(row: dict[str, Any], drawn: list[Any], scorer: Scorer, ledger: 
 
 
 def keep(prompt: dict[str, Any], stage: Any) -> dict[str, Any] | None:
-    """The row a prompt leaves, or None: best against worst when they differ by `min_margin`, or the best alone."""
-    ranked = sorted((draw for draw in prompt["draws"] if draw["reward"] is not None), key=lambda draw: -draw["reward"])
+    """The row a prompt leaves, or None: best against worst when they differ by `min_margin`, or the best alone.
+
+    A draw without a text, whose model ended its turn at once, is in draws.jsonl and never in a row: no stage takes it.
+    """
+    drawn = (draw for draw in prompt["draws"] if draw["reward"] is not None and draw["completion"].strip())
+    ranked = sorted(drawn, key=lambda draw: -draw["reward"])
     if not ranked:
         return None
     best, worst = ranked[0], ranked[-1]
@@ -114,9 +118,15 @@ def summary(prompts: list[dict[str, Any]], kept: list[dict[str, Any]]) -> dict[s
         "kept": len(kept),
         "prompts_without_signal": silent,
         "mean_reward": sum(rewards) / len(rewards) if rewards else 0.0,
+        "empty_completions": sum(not draw["completion"].strip() for draw in draws),
         "truncated": sum(draw["truncated"] for draw in draws) / len(draws),
         "mean_tokens": sum(draw["tokens"] for draw in draws) / len(draws),
     }
+
+
+def empty_words(count: int) -> str:
+    """What is said of draws without a text, where there are any."""
+    return f"; {count} draws without a text, kept in no row" if count else ""
 
 
 def raise_nothing_kept(context: StageContext, metrics: dict[str, Any]) -> None:
