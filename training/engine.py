@@ -75,10 +75,3 @@ def require_engine(trainer: Any, context: "StageContext") -> None:
     precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "no"
     assert trainer.accelerator.mixed_precision == precision, trainer.accelerator.state
     assert trainer.is_deepspeed_enabled == (context.pipeline.runtime.zero_stage > 0), trainer.accelerator.state
-
-
-def share_gradient_buckets(trainer: Any) -> None:
-    """Let DDP's buckets be the gradients; else each rank holds them twice (transformers has no option for it)."""
-    handler = trainer.accelerator.ddp_handler
-    if handler is not None:
-        handler.gradient_as_bucket_view = True

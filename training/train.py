@@ -14,8 +14,9 @@ from training.adapters import lora_config, quantized_policy, require_quantizer
 from training.checkpoint import commit, newest_whole
 from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
-from training.engine import require_engine, share_gradient_buckets
+from training.engine import require_engine
 from training.facts import reward_facts, tokenizer_facts
+from training.gradient_buckets import share_gradient_buckets
 from training.head import use_trained_positions_head
 from training.ledger import time_trainer
 from training.masters import save_artifact
