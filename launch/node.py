@@ -73,7 +73,7 @@ def run_node(
     watches: list[Watch] = []
     if runtime.nodes > 1:
         watches.append(OtherNodes(ranks.logs, ranks.label, node, runtime.nodes))
-    forget_rank_states(ranks.stage.folder, local)
+    forget_rank_states(ranks.stage.folder, local, runtime.processes)
     if runtime.stall_limit is not None:
         watches.append(HangDoctor(ranks.stage.folder, runtime.processes, runtime.stall_limit))
     end = run_ranks(ranks.command, environments, ranks.log_path, inherit, watches, end_time)

@@ -20,6 +20,7 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from launch.ranks_end import RanksEnd, failure_text
 from launch.rendezvous import slurm_rendezvous
+from launch.room import require_room
 from launch.slots import require_hosts
 from launch.slurm.container import container_of, inside, one_task_inside
 from training.config import Pipeline, Runtime, load_pipeline
@@ -54,6 +55,7 @@ def run(request: RunRequest) -> int:
     folder.check(pipeline.name)
     with RunLock(folder.path) as lock:
         plan = plan_run(pipeline, folder.path)
+        require_room(pipeline, folder.path, plan.stages)
         folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
         save_pins(folder.path, plan.pins)
         say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")

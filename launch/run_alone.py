@@ -10,6 +10,7 @@ from collections.abc import Callable
 from data.errors import UserError
 from launch.lock import RunLock
 from launch.ranks_end import RanksEnd
+from launch.room import require_room
 from launch.run import (
     RunRequest,
     check_configs,
@@ -49,6 +50,7 @@ def run_alone(request: RunRequest, name: str) -> int:
         raise UserError(f"--stage {name}: no such stage; choose one of {', '.join(names)}")
     with RunLock(folder.path, name, LOCK_WAIT_S) as lock:
         plan = plan_run(pipeline, folder.path)
+        require_room(pipeline, folder.path, [plan[name]])
         _write_files(request, pipeline, folder, plan)
         say(f"posttrain: {name} of {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
         code = _run(request, pipeline, folder, lock, plan)

@@ -12,7 +12,7 @@ from launch.node import StageRanks, run_node
 from launch.ranks_end import RanksEnd, failure_text
 from training.config import Runtime
 from training.plan import PlannedStage
-from training.rank_state import RankState, read_rank_state, read_rank_states, state_path
+from training.rank_state import RankState, forget_rank_states, read_rank_state, read_rank_states, state_path
 from training.stacks import main_thread, stacks_path
 
 COLLECTIVE = ("/x/torch/distributed/distributed_c10d.py:2500 in barrier", "/x/training/world.py:48 in barrier")
@@ -182,3 +182,11 @@ def run_hanging(folder: Path) -> RanksEnd:
     stage = PlannedStage(1, "sft", "sft", None, {}, "ab" * 32, [], folder / "01-sft-abababab", "new", "new: it is new")
     runtime = Runtime(processes=2, stall_limit=2, threads_per_process=1)
     return run_node(StageRanks([sys.executable, "-c", RANK, str(stage.folder)], runtime, True, folder, stage))
+
+
+def test_an_attempt_on_fewer_ranks_forgets_those_of_the_one_before(tmp_path: Path) -> None:
+    """And leaves alone what another node's rank has just written."""
+    for rank in range(4):
+        RankState(tmp_path, rank).finish("failed")
+    forget_rank_states(tmp_path, [0], 2)
+    assert [path.name for path in sorted((tmp_path / "ranks").glob("*.json"))] == ["1.json"]

@@ -98,9 +98,10 @@ def read_rank_states(stage_folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths]
 
 
-def forget_rank_states(stage_folder: Path, ranks: Iterable[int]) -> None:
-    """Remove what an earlier attempt said of these ranks, their stacks included."""
-    for rank in ranks:
+def forget_rank_states(stage_folder: Path, local: Iterable[int], processes: int) -> None:
+    """Remove what an earlier attempt said of the ranks of this node, and of ranks beyond today's, stacks included."""
+    numbers = {int(path.stem) for path in (stage_folder / "ranks").glob("*.json")}
+    for rank in {*local, *(number for number in numbers if number >= processes)}:
         state_path(stage_folder, rank).unlink(missing_ok=True)
         stacks_path(stage_folder, rank).unlink(missing_ok=True)
 
