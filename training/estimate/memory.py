@@ -160,15 +160,13 @@ def _cast_weights(shape: Shape, workload: Workload) -> float:
 def _training(shape: Shape, workload: Workload, states: States) -> dict[str, float]:
     """Gradients, activations and logits at the start of a backward pass.
 
-    With one micro-batch a step on one rank the gradients grow as the activations go, so the larger of both counts. DDP
-    keeps its buckets, and the micro-batches before the last accumulate beside them (torch's `no_sync`): twice.
+    With one micro-batch a step on one rank the gradients grow as the activations go, so the larger of both counts.
+    DDP's buckets are the gradients (`training.gradient_buckets`).
     """
     activations, logits = activation_bytes(shape, workload), logit_bytes(shape, workload)
     gradients = states.gradients
     if workload.accumulation == 1 and workload.ranks == 1:
         gradients = max(0.0, gradients - activations - logits)
-    elif workload.accumulation > 1 and workload.ranks > 1 and workload.zero_stage == 0:
-        gradients *= 2
     return {
         "gradients": gradients,
         "activations": activations,
