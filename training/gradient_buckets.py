@@ -6,6 +6,7 @@ transformers has an option for neither half of it.
 import functools
 from typing import Any
 
+from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainerCallback
 
 
@@ -28,6 +29,7 @@ class ZeroInPlace(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
-        """The wrapped model is there."""
+        """The wrapped model is there; DeepSpeed's engine and a model alone keep their own way."""
         wrapped = self.trainer.model_wrapped
-        wrapped.zero_grad = functools.partial(wrapped.zero_grad, set_to_none=False)
+        if isinstance(wrapped, DistributedDataParallel):
+            wrapped.zero_grad = functools.partial(wrapped.zero_grad, set_to_none=False)  # type: ignore[method-assign]
