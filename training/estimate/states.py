@@ -6,6 +6,8 @@ ADAM_MOMENTS = 8
 MASTER = 4
 BUCKET = 500_000_000
 """DeepSpeed's default `reduce_bucket_size`, in numbers: the gradients of ZeRO-1 and 2 pass through one such buffer."""
+CPU_BUCKET = 30_000_000
+"""What ranks on a CPU are given instead (`training.trainer_args`)."""
 LIVE = 50_000_000
 """DeepSpeed's default `stage3_prefetch_bucket_size`, in numbers: gathered ahead of the layer that computes."""
 
@@ -51,7 +53,7 @@ def bucket_bytes(parameters: float, stage: int, gradient_bytes: float, largest_l
     """
     if stage == 0:
         return 0.0
-    bucket = min(BUCKET, parameters) if on_cpu else BUCKET
+    bucket = min(CPU_BUCKET, parameters) if on_cpu else BUCKET
     if stage < 3:
         return bucket * gradient_bytes
     return (bucket + largest_layer + min(LIVE, parameters)) * gradient_bytes
