@@ -1,0 +1,102 @@
+"""What a process does to itself between its birth and its exec: where it is, what it has, and what it may still do.
+
+Runs in the child of `enter.py`. Order matters: mounts need capabilities, the user is left before limits by user count
+are set, and the system call filter comes last because it refuses most of what stands above it.
+"""
+
+import contextlib
+import fcntl
+import os
+import resource
+import signal
+from typing import Any
+
+from training.sandbox import landlock, namespaces, seccomp
+from training.sandbox.libc import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, drop_capabilities, prctl
+
+LOWEST_FREE_FD, HIGHEST_FD = 16, 1 << 16
+MAX_OPEN_FILES = 64
+NONE_OF = ("CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO")
+
+
+def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report: int) -> None:
+    """Confine this process and exec `run["argv"]`; returns never. Raises before the exec where that cannot be done.
+
+    `streams` become descriptors 0, 1, 2, 3...; `report` is closed by the exec, everything else is closed too.
+    """
+    os.setsid()
+    for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and programs would inherit that
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    os.umask(0o022)
+    in_namespaces = job["level"] == "namespaces"
+    scratch = namespaces.SCRATCH if in_namespaces else job["folder"]
+    if in_namespaces:
+        namespaces.enter_private_root(job["folder"], job["readable"], job["scratch_bytes"])
+    os.chdir(scratch)
+    for name, text in job["files"].items():
+        with open(name, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+    _take(streams, report)
+    if in_namespaces:
+        namespaces.become_nobody()
+    _limit(job)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threads = _limit_threads(job, in_namespaces)
+    drop_capabilities()
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    if job["level"] == "landlock":
+        landlock.restrict(job["readable"], scratch)
+    seccomp.install(os.getpid(), threads)
+    argv = [word.replace("{scratch}", scratch) for word in run["argv"]]
+    environment = {name: value.replace("{scratch}", scratch) for name, value in job["env"].items()}
+    os.execve(argv[0], argv, environment)
+
+
+def _take(streams: list[int], report: int) -> None:
+    """Make the streams descriptors 0, 1, 2..., and close all others but `report`, which an exec closes."""
+    assert report >= len(streams)
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LOWEST_FREE_FD) for descriptor in streams]
+    lowest = len(streams)
+    for kept in sorted([report, *moved]):
+        os.closerange(lowest, kept)
+        lowest = kept + 1
+    os.closerange(lowest, HIGHEST_FD)
+    for target, descriptor in enumerate(moved):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+
+
+def _limit(job: dict[str, Any]) -> None:
+    limits = {
+        "AS": job["memory_bytes"],
+        "CPU": job["cpu_s"],
+        "FSIZE": job["scratch_bytes"],
+        "NOFILE": MAX_OPEN_FILES,
+        **dict.fromkeys(NONE_OF, 0),
+    }
+    for name, value in limits.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(kind)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def _limit_threads(job: dict[str, Any], in_namespaces: bool) -> bool:
+    """Limit threads by the user's count of tasks; False where that binds nobody (root), so that there is one thread."""
+    if os.geteuid() == 0:
+        return False
+    tasks = job["threads"] + (0 if in_namespaces else _tasks_of_user())
+    with contextlib.suppress(ValueError):  # the hard limit is lower still
+        resource.setrlimit(resource.RLIMIT_NPROC, (tasks, tasks))
+    return True
+
+
+def _tasks_of_user() -> int:
+    """The threads that run under this user now: outside of namespaces they share one limit."""
+    count, mine = 0, os.geteuid()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            if entry.name.isdigit() and entry.stat().st_uid == mine:
+                count += len(os.listdir(f"/proc/{entry.name}/task"))
+    return count

@@ -1,0 +1,156 @@
+"""The program that stands between us and a sandboxed one: `python enter.py < job.json > results.json`.
+
+A small interpreter of its own, so that nothing of a trainer (memory, descriptors, environment) is near. For each run of
+the job it makes a process in fresh isolation, feeds and reads its streams up to the limits, kills what is over them and
+reports how it ended. The program inside never holds a descriptor of ours: what it prints is data.
+"""
+
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from training.sandbox import namespaces
+from training.sandbox.confine import become
+
+CHUNK = 1 << 16
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
+
+
+@dataclass
+class Watched:
+    """One process under way: its pid, what it has printed, and why it was stopped, if it was."""
+
+    pid: int
+    streams: dict[int, str]
+    printed: dict[str, bytearray] = field(default_factory=dict)
+    stopped: str | None = None
+
+
+def main() -> int:
+    """Do the job on standard input."""
+    job = json.loads(sys.stdin.buffer.read())
+    deadline = time.monotonic() + job["wall_s"]
+    results = []
+    for run in job["runs"]:
+        results.append(do_run(job, run, deadline))
+        ended_well = results[-1].get("code") == 0
+        if results[-1]["stopped"] or (job["stop_at_failure"] and not ended_well):
+            break
+    json.dump(results, sys.stdout)
+    return 0
+
+
+def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """Run one program to its end or its limits."""
+    began = time.monotonic()
+    watched, failure = start(job, run)
+    watch(watched, min(deadline, began + job["wall_s_each"]), job["output_bytes"])
+    _, status, usage = os.wait4(watched.pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    if watched.stopped is None and code == -signal.SIGKILL and cpu_s > 0.9 * job["cpu_s"]:
+        watched.stopped = "time"
+    texts = {name: bytes(printed).decode("utf-8", "replace") for name, printed in watched.printed.items()}
+    return {
+        "failure": failure(),
+        "code": code,
+        "stopped": watched.stopped,
+        "stdout": texts.get("stdout", ""),
+        "stderr": texts.get("stderr", ""),
+        "cpu_s": cpu_s,
+        "wall_s": time.monotonic() - began,
+        "memory_bytes": usage.ru_maxrss * 1024,
+    }
+
+
+def start(job: dict[str, Any], run: dict[str, Any]) -> tuple[Watched, Any]:
+    """Start a run; returns it and a function that tells, after its end, why it could not be started (or None)."""
+    standard_input = run["stdin_fd"]
+    if standard_input is None:
+        standard_input = _file_with(run["stdin"], job["folder"])
+    out, stdout = os.pipe()
+    err, stderr = os.pipe()
+    report, failure = os.pipe()
+    told, tell = os.pipe()
+    streams = [standard_input, run["stdout_fd"] or stdout, stderr, *run["more_fds"]]
+    sys.stdout.flush()
+    pid = namespaces.clone_into_namespaces() if job["level"] == "namespaces" else os.fork()
+    if pid == 0:
+        _child(job, run, streams, failure, told, tell)
+    for descriptor in {standard_input, stdout, stderr, failure, told, *streams[3:], streams[1]}:
+        os.close(descriptor)
+    if job["level"] == "namespaces":
+        namespaces.map_users(pid)
+    os.write(tell, b"1")
+    os.close(tell)
+
+    def why() -> str | None:
+        with os.fdopen(report, "rb") as lines:
+            return lines.read().decode("utf-8", "replace") or None
+
+    return Watched(pid, {out: "stdout", err: "stderr"}), why
+
+
+def watch(watched: Watched, deadline: float, output_bytes: int) -> None:
+    """Read what it prints until it has ended, killing it at the deadline or beyond its output; leaves it unreaped."""
+    pause, room = FIRST_PAUSE_S, output_bytes
+    with selectors.DefaultSelector() as selector:
+        for descriptor, name in watched.streams.items():
+            selector.register(descriptor, selectors.EVENT_READ, name)
+            watched.printed[name] = bytearray()
+        while selector.get_map() or not _has_ended(watched.pid):
+            left = deadline - time.monotonic()
+            if watched.stopped is None and (left <= 0 or room < 0):
+                watched.stopped = "time" if left <= 0 else "output"
+                os.kill(watched.pid, signal.SIGKILL)
+            if not selector.get_map():
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            for key, _ in selector.select(max(left, 0) if watched.stopped is None else None):
+                chunk = os.read(key.fd, CHUNK)
+                if not chunk:
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                elif room >= 0:
+                    watched.printed[key.data] += chunk[: room + 1]
+                    room -= len(chunk)
+
+
+def _child(job: dict[str, Any], run: dict[str, Any], streams: list[int], failure: int, told: int, tell: int) -> None:
+    """Everything in the child; what goes wrong before the exec is written to `failure`."""
+    try:
+        os.close(tell)
+        if os.read(told, 1):
+            become(job, run, streams, failure)
+    except BaseException as error:  # Whatever it is, the parent must hear of it, and this process must end here.
+        os.write(failure, f"{type(error).__name__}: {error}".encode())
+    finally:
+        os._exit(111)
+
+
+def _file_with(text: str, folder: str) -> int:
+    """A read-only descriptor of an unlinked file with `text`."""
+    path = f"{folder}.stdin"
+    with open(path, "w", encoding="utf-8", errors="replace") as file:
+        file.write(text)
+    descriptor = os.open(path, os.O_RDONLY)
+    os.unlink(path)
+    return descriptor
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
