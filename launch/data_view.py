@@ -6,6 +6,7 @@ from data.doctor.examination import Examination
 from data.doctor.flags import FLAGS, NOTES
 from data.doctor.preview import CONTEXT, CUT, PADDING, TRAINED, Piece, pieces
 from data.doctor.sequences import TokenRow
+from training.mixture import source_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +70,7 @@ def finding_lines(diagnosis: Any) -> list[tuple[str, str]]:
     lines = [(_finding("FLAG", name, numbers, FLAGS[name]), "bold red") for name, numbers in found.flagged.items()]
     lines += [(_finding("note", name, numbers, NOTES[name]), "yellow") for name, numbers in found.noted.items()]
     lines += [(f"note {name}: {meaning}", "yellow") for name, meaning in diagnosis.findings.items()]
+    lines += [(f"source {name}: {source_words(facts)}", "") for name, facts in diagnosis.sources.items()]
     if not found.flagged:
         lines.append(("no row is flagged", "green"))
     return lines

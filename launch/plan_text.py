@@ -46,7 +46,9 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
         if isinstance(stage, EvaluateStage):
             evaluations.setdefault(_evaluation(pipeline, stage), []).append(stage.parent)
         elif isinstance(stage, SampleStage):
-            yield f"{stage.name}: {_rows_in_words(stage.data, 'prompts')} x {stage.draws} draws, keeps {stage.keep}"
+            teacher = "" if stage.model is None else f" of {stage.model}"
+            prompts = _rows_in_words(stage.data, "prompts")
+            yield f"{stage.name}: {prompts} x {stage.draws} draws{teacher}, keeps {stage.keep}"
         else:
             unit = "prompts" if isinstance(stage, GrpoStage) else UNITS[stage.kind]
             sizes = algebra(pipeline, stage, pipeline.runtime)

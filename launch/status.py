@@ -15,6 +15,7 @@ HEADLINES = {
     "sft": ("step", "loss"),
     "dpo": ("step", "loss", "rewards/accuracies"),
     "grpo": ("step", "reward", "loss"),
+    "reward_model": ("step", "loss", "accuracy"),
     "sample": ("prompts", "kept", "mean_reward"),
 }
 """Which of a record's metrics are shown, by kind; an evaluation shows its accuracies."""

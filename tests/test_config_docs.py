@@ -11,6 +11,7 @@ import pytest
 from training.config import json_schema
 from training.config.docs import render
 from training.config.schema_words import raw_schema
+from training.config.stages import STAGE_CLASSES
 from training.config.trainer_classes import CLASSES, Refused
 from training.config.trainer_fields import CONFIG_CLASSES, fields
 
@@ -49,7 +50,7 @@ def test_every_trainer_field_stands_in_the_docs() -> None:
 @pytest.mark.parametrize("kind", CONFIG_CLASSES)
 def test_the_json_schema_lists_the_accepted_trainer_fields_of_each_kind(kind: str) -> None:
     definitions = json_schema()["$defs"]
-    stage = {"sft": "SftStage", "dpo": "DpoStage", "grpo": "GrpoStage"}[kind]
+    stage = STAGE_CLASSES[kind].__name__
     listed = definitions[stage]["properties"]["trainer"]["properties"]
     assert set(listed) == {name for name in fields(kind) if not isinstance(CLASSES[name], Refused)}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.config_files import PIPELINE, write
+from tests.config_files import PIPELINE, changed, write
 from training.config import load_pipeline
 from training.config.identity_block import identity_block
 from training.config.trainer_classes import CLASSES
@@ -67,6 +67,10 @@ CHANGES = [
     ("pairs", "stages.pairs.temperature=0.9"),
     ("pairs", "stages.pairs.min_margin=0.1"),
     ("pairs", "stages.pairs.dtype=bfloat16"),
+    ("pairs", "stages.pairs.temperature=[0.7, 1.0]"),
+    ("pairs", "stages.pairs.rows_per_prompt=2"),
+    ("pairs", "stages.pairs.pass_at_least=0.5"),
+    ("pairs", "stages.pairs.chosen_at_least=1.0"),
     ("evaluate-sft", "evaluate.max_completion_length=64"),
     ("evaluate-sft", "evaluate.draws=4"),
     ("evaluate-sft", "evaluate.dtype=bfloat16"),
@@ -86,15 +90,16 @@ def test_a_change_of_the_experiment_changes_its_block(tmp_path: Path, stage: str
 
 @pytest.mark.parametrize("kind", CONFIG_CLASSES)
 def test_every_accepted_trainer_field_changes_the_block_exactly_if_it_is_identity(tmp_path: Path, kind: str) -> None:
-    pipeline = load_pipeline(write(tmp_path))
+    text = changed("    kind: dpo", f"    kind: {kind}").replace("    gate: {suite: easy}\n", "")
+    pipeline = load_pipeline(write(tmp_path, text if kind == "reward_model" else PIPELINE))
     stage = next(each for each in pipeline.stages if each.kind == kind)
     for name, info in fields(kind).items():
         if CLASSES[name] not in ("identity", "neutral"):
             continue
         value = next(value for accepted, value in VALUES.items() if accepted in info.accepted_kinds)
         with_field = stage.model_copy(update={"trainer": {**stage.trainer, name: value}})
-        changed = identity_block(with_field) != identity_block(stage)
-        assert changed == (CLASSES[name] == "identity"), name
+        differs = identity_block(with_field) != identity_block(stage)
+        assert differs == (CLASSES[name] == "identity"), name
 
 
 def test_a_whole_number_and_the_same_float_are_one_experiment(tmp_path: Path) -> None:

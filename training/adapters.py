@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from data.errors import UserError
 from training.models import BASE_LINK, load_policy
+from training.reward_scores import load_reward_model
 
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel
 
 
-def lora_config(lora: Any) -> "LoraConfig":
-    """The peft config of a stage's `lora:` block."""
+def lora_config(lora: Any, kind: str) -> "LoraConfig":
+    """The peft config of the `lora:` block of a stage of this kind; a reward model's head is trained whole."""
     from peft import LoraConfig
 
+    scores = kind == "reward_model"
     return LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
         use_dora=lora.dora,
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if scores else "CAUSAL_LM",
+        modules_to_save=["score"] if scores else None,
     )
 
 
@@ -60,24 +63,25 @@ def quantized_policy(folder: Path, attention: str | None) -> "PreTrainedModel":
     )
 
 
-def _adapted(parent: Path, lora: Any, state: dict[str, Any]) -> Any:
+def _adapted(parent: Path, stage: Any, state: dict[str, Any]) -> Any:
     from peft import get_peft_model
 
-    model = get_peft_model(load_policy(parent), lora_config(lora))
+    plain = load_reward_model(parent) if stage.kind == "reward_model" else load_policy(parent)
+    model = get_peft_model(plain, lora_config(stage.lora, stage.kind))
     unknown = model.load_state_dict(state, strict=False).unexpected_keys
     untrained = [name for name, p in model.named_parameters() if p.requires_grad and name not in state]
     assert not [*unknown, *untrained], f"the trained adapter has other names: {[*unknown, *untrained][:3]}"
     return model
 
 
-def merged_model(parent: Path, lora: Any, state: dict[str, Any]) -> "PreTrainedModel":
+def merged_model(parent: Path, stage: Any, state: dict[str, Any]) -> "PreTrainedModel":
     """The parent's full-precision weights with the trained adapter `state` (parameter name -> tensor) folded in."""
-    return cast("PreTrainedModel", _adapted(parent, lora, state).merge_and_unload())
+    return cast("PreTrainedModel", _adapted(parent, stage, state).merge_and_unload())
 
 
-def save_adapter(parent: Path, lora: Any, state: dict[str, Any], folder: Path, dtype: str) -> None:
-    """Write the adapter in `dtype` and, beside it, where its base lies relative to it."""
+def save_adapter(parent: Path, stage: Any, state: dict[str, Any], folder: Path) -> None:
+    """Write the adapter in `save_dtype` and, beside it, where its base lies relative to it."""
     import torch
 
-    _adapted(parent, lora, state).to(getattr(torch, dtype)).save_pretrained(str(folder))
+    _adapted(parent, stage, state).to(getattr(torch, stage.save_dtype)).save_pretrained(str(folder))
     (folder / BASE_LINK).write_text(json.dumps({"base": os.path.relpath(parent, folder)}))

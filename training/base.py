@@ -42,9 +42,9 @@ def _hub_snapshot(model: str, pins: Pins) -> Path:
         raise UserError(f"model: {name}@{commit} cannot be loaded: {hint}") from error
 
 
-def link_model(source: Path, folder: Path) -> Path:
-    """Make `<folder>/model` point at `source`; an earlier link to the same place is kept."""
-    target = folder / "model"
+def link_model(source: Path, folder: Path, name: str = "model") -> Path:
+    """Make `<folder>/<name>` point at `source`; an earlier link to the same place is kept."""
+    target = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     if not target.is_symlink():
         target.symlink_to(source, target_is_directory=True)

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from training.plan import PlannedStage, RunPlan
 
 
+TEACHER = "teacher"
+"""In the folder of a sample stage with a teacher: a link to the teacher's weights and tokenizer."""
+
+
 @dataclass
 class StageContext:
     """Handed to every stage's `run`; nothing in it changes but the ledger and the rank's state file."""
@@ -70,7 +74,7 @@ class StageContext:
         """
         if self.stage is not None and self.stage.chat_template is not None:
             return str(self.stage.chat_template)
-        from_base = self.stage is None or self.parent_name == "base"
+        from_base = self.stage is None or (self.teacher is None and self.parent_name == "base")
         return self.pipeline.chat_template if from_base else None
 
     def pin(self, reference: str) -> str:
@@ -91,13 +95,20 @@ class StageContext:
         return record
 
     @property
+    def teacher(self) -> str | None:
+        """The model outside the pipeline that a sample stage draws from in place of its parent, as the config says."""
+        return getattr(self.stage, "model", None)
+
+    @property
     def parent_name(self) -> str:
         """The stage whose model this one starts from."""
         return self.planned.parents[0]
 
     @property
     def parent_model(self) -> Path:
-        """The folder with the parent's weights and tokenizer."""
+        """The folder with the weights and tokenizer of the parent, or of the teacher in its place."""
+        if self.teacher is not None:
+            return self.folder / TEACHER
         return self.folder_of(self.parent_name) / "model"
 
     def say(self, line: str) -> None:

@@ -1,7 +1,8 @@
 """Decoding of many prompts over all ranks, with progress: what `sample` and `evaluate` share."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training.context import StageContext
@@ -22,15 +23,27 @@ class Decoder:
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     batch_size: int
+    _progress: Progress = field(init=False)
 
     def draw(self, prompts: list[list[dict[str, str]]], draws: int, sampling: Sampling, seed: int) -> list["Drawn"]:
         """Return len(prompts) x draws completions, prompt-major, decoded by this rank alone."""
         if not prompts:  # more ranks than prompts
             return []
         encoded = rendered_prompts(prompts, self.tokenizer)
+        self.begin(0, len(prompts) * draws)
+        return self.decode(encoded, draws, sampling, seed)
+
+    def begin(self, done: int, total: int) -> None:
+        """Start counting completions for the progress, `total` on this rank."""
         world = self.context.world
-        progress = Progress(self.context.planned.name, shown=world.is_main, unit="completions")
-        progress.start(0, len(prompts) * draws * world.size)
+        self._progress = Progress(self.context.planned.name, shown=world.is_main, unit="completions")
+        self._progress.start(done * world.size, total * world.size)
+
+    def decode(
+        self, encoded: list[list[int]], draws: int, sampling: Sampling, seed: int | Sequence[int]
+    ) -> list["Drawn"]:
+        """Return the draws of rendered prompts, prompt-major, after `begin`; `seed` is as `rollout.generate` has it."""
+        world, progress = self.context.world, self._progress
 
         def on_rows_done(rows: int) -> None:
             progress.advance(rows * world.size)

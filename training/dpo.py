@@ -9,6 +9,8 @@ from trl import DPOTrainer
 
 from training.context import StageContext
 from training.head import use_trained_positions_head
+from training.held_out import MeasuresHeldOut
+from training.length_correlation import NotesLengthCorrelation
 from training.length_groups import OrdersStepsByLength
 from training.models import load_policy
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
@@ -18,11 +20,19 @@ from training.tokens import TakesTokenisedPairs
 
 
 class DpoTrainer(
-    TakesTokenisedPairs, OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, DPOTrainer
+    NotesLengthCorrelation,
+    MeasuresHeldOut,
+    TakesTokenisedPairs,
+    OrdersStepsByLength,
+    SamplesWholeBatches,
+    SplitsByTokens,
+    CommitsCheckpoints,
+    DPOTrainer,
 ):
-    """DPOTrainer (TRL 1.16) with five overrides: rows tokenised before, a sampler of whole batches by epoch, each in
-    order of length, micro-batches in parts, committed checkpoints, and `_precompute_ref_logps`, which TRL's constructor
-    calls before anyone else could give the model the head that scores trained positions.
+    """DPOTrainer (TRL 1.16) with eight overrides: the loss is listened to, the log gets a metric more, evaluation has
+    random numbers of its own, rows tokenised before, a sampler of whole batches by epoch, each in order of length,
+    micro-batches in parts, committed checkpoints, and `_precompute_ref_logps`, which TRL's constructor calls before
+    anyone else could give the model the head that scores trained positions.
     """
 
     def _precompute_ref_logps(self, *args: Any, **kwargs: Any) -> Any:

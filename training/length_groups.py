@@ -12,7 +12,10 @@ from typing import Any
 
 from training.resumable import EpochSampler
 
-LENGTH_COLUMNS = (("input_ids",), ("prompt_ids", "chosen_ids"), ("prompt_ids", "rejected_ids"))
+LENGTH_COLUMNS = (
+    *(("input_ids",), ("prompt_ids", "chosen_ids"), ("prompt_ids", "rejected_ids")),
+    *(("chosen_ids",), ("rejected_ids",)),
+)
 """Columns whose lengths add up to that of a sequence; a row is as long as its longest sequence."""
 
 
@@ -49,7 +52,8 @@ def sequence_lengths(dataset: Any, max_length: int | None) -> list[int]:
 
 
 class OrdersStepsByLength:
-    """Mixin over SFTTrainer and DPOTrainer, before SamplesWholeBatches: `_get_train_sampler` (transformers 5.23).
+    """Mixin over SFTTrainer, DPOTrainer, RewardTrainer, before SamplesWholeBatches: `_get_train_sampler` (transformers
+    5.23).
 
     Packed rows have one length and keep the plain order.
     """

@@ -35,9 +35,9 @@ def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder
         if stage.lora is None:
             save_policy(model, state, tokenizer, folder, stage.save_dtype)
         elif stage.lora.save == "adapter":
-            save_adapter(parent, stage.lora, state, folder, stage.save_dtype)
+            save_adapter(parent, stage, state, folder)
             tokenizer.save_pretrained(str(folder))
         else:
-            merged = merged_model(parent, stage.lora, state)
+            merged = merged_model(parent, stage, state)
             save_policy(merged, merged.state_dict(), tokenizer, folder, stage.save_dtype)
     barrier(world)

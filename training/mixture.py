@@ -5,11 +5,13 @@ kept and one repeated: rows in + repeated = rows kept + dropped.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from data.accounting import Account, Rows
+from data.doctor.examination import Examination
 from data.mixing import Drawn, Share, counted, epoch_lines, mixed_order, quotas, same_columns
 from training.config import Pipeline
 from training.estimate.batch_algebra import num_rows, sizes_of
@@ -100,3 +102,35 @@ def planned_lines(pipeline: Pipeline, stage: Any) -> list[str]:
     if stage.kind != "sample":
         epochs = sizes_of(stage, pipeline.runtime, min(sum(counts), block.limit or sum(counts)), False).epochs
     return epoch_lines(drawn, sum(counts), 1.0 if epochs is None else epochs)
+
+
+def findings_by_source(rows: Rows, found: Examination) -> dict[str, dict[str, Any]]:
+    """Return, for each source of a mixture, its rows and how many of them have each flag and note; {} without one.
+
+    A row that the mixture holds twice counts twice, as it does in `found`.
+    """
+    if not isinstance(rows, MixedRows):
+        return {}
+
+    def by_source(numbers: Sequence[int]) -> Counter[str]:
+        return Counter(rows.names[bisect_right(rows.starts, number) - 1] for number in numbers)
+
+    held = by_source(rows.numbers)
+    tallies = {
+        kind: {finding: by_source(numbers) for finding, numbers in findings.items()}
+        for kind, findings in (("flagged", found.flagged), ("noted", found.noted))
+    }
+    return {
+        name: {"rows": held[name]}
+        | {
+            kind: {finding: by_name[name] for finding, by_name in findings.items() if by_name[name]}
+            for kind, findings in tallies.items()
+        }
+        for name in rows.names
+    }
+
+
+def source_words(facts: dict[str, Any]) -> str:
+    """Say what `findings_by_source` has of one source: its rows, and what was found in them."""
+    counts = [f"{count} {finding}" for kind in ("flagged", "noted") for finding, count in facts[kind].items()]
+    return f"{facts['rows']} rows, {', '.join(counts) or 'nothing found'}"

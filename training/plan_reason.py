@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from training.finished_prompts import FINISHED_PROMPTS
 from training.identity import canonical_json
 from training.record import missing_files, read_record
 from training.run_folder import RunFolder
@@ -29,6 +30,8 @@ def interrupted_reason(folder: Path) -> str:
     reached = _reached(folder, beyond=steps[-1] if steps else 0)
     if steps:
         return f"resume: from the checkpoint at step {steps[-1]}{reached}"
+    if any(folder.glob(f"{FINISHED_PROMPTS}/*.jsonl")):
+        return "resume: behind the prompts that are drawn already"
     return f"run: an earlier attempt left no checkpoint{reached}"
 
 

@@ -11,10 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.config import DpoStage, EvaluateStage, GrpoStage, ModelStage, Pipeline, Runtime, SampleStage, SftStage
+from training.config import (
+    TRAINING_KINDS,
+    EvaluateStage,
+    GrpoStage,
+    ModelStage,
+    Pipeline,
+    Runtime,
+    SampleStage,
+    SftStage,
+    TrainingStage,
+)
+from training.config.scorers import stage_named
 from training.config.slurm import Slurm
 from training.config.trainer_fields import default
 from training.rehearsal_rows import ROWS as ROWS_MADE_UP
+from training.rehearsal_watch import watching_overrides
 
 STEPS = 2
 STEPS_OF_THE_FIRST = 4
@@ -57,7 +69,7 @@ def rehearsal_overrides(
         if isinstance(stage, EvaluateStage):
             replaced += _decoding(stage.name, at, stage)
         elif isinstance(stage, SampleStage):
-            replaced += _sample(stage, at)
+            replaced += _sample(stage, at, stand_ins_dir)
         else:
             replaced += _training(stage, at, ranks, pipeline, stand_ins["model"]["real_tokenizer"])
         replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
@@ -70,7 +82,7 @@ def gpu_replacements(pipeline: Pipeline) -> list[Replacement]:
     """Return the overrides without which the pipeline cannot be checked on a machine without a GPU."""
     replaced = []
     for stage in _written(pipeline):
-        if not isinstance(stage, ModelStage):
+        if not isinstance(stage, TrainingStage):
             continue
         at = f"stages.{stage.name}"
         trainer = stage.trainer
@@ -140,7 +152,7 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
 
 def _micro(runtime: Runtime) -> int:
     """The same small micro-batch for every kind of stage."""
-    return min(2, *(runtime.micro_batch(kind) for kind in ("sft", "dpo", "grpo")))
+    return min(2, *(runtime.micro_batch(kind) for kind in TRAINING_KINDS))
 
 
 def _slurm(slurm: Slurm) -> Iterator[Replacement]:
@@ -152,7 +164,7 @@ def _slurm(slurm: Slurm) -> Iterator[Replacement]:
 
 
 def _training(
-    stage: SftStage | DpoStage | GrpoStage, at: str, ranks: int, pipeline: Pipeline, real_tokenizer: bool
+    stage: TrainingStage, at: str, ranks: int, pipeline: Pipeline, real_tokenizer: bool
 ) -> Iterator[Replacement]:
     trainer, runtime = stage.trainer, pipeline.runtime
     micro = _micro(runtime)
@@ -162,6 +174,8 @@ def _training(
         batch = max(2, batch)
         yield from _groups(stage, at, batch)
     yield _set(stage.name, f"{at}.batch_size", batch)
+    for key, value, words in watching_overrides(stage):
+        yield _set(stage.name, f"{at}.{key}", value, words)
     first = next(each.name for each in pipeline.stages if isinstance(each, ModelStage))
     yield _set(stage.name, f"{at}.trainer.max_steps", STEPS_OF_THE_FIRST if stage.name == first else STEPS)
     length = trainer.get("max_length")
@@ -199,11 +213,26 @@ def _length_reward(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replacem
     yield _set(stage.name, f"{at}.rewards", [*rewards, LENGTH_REWARD], words)
 
 
-def _sample(stage: SampleStage, at: str) -> Iterator[Replacement]:
+def _sample(stage: SampleStage, at: str, stand_ins_dir: Path) -> Iterator[Replacement]:
+    if stage.model is not None:
+        words = f"the teacher {stage.model}: the same random weights"
+        yield _set(stage.name, f"{at}.model", str(stand_ins_dir / "model"), words)
+    if stage.reward_model is not None and stage_named(stage.reward_model.model) is None:
+        words = f"not rehearsed: scores of {stage.reward_model.model}"
+        yield _set(stage.name, f"{at}.reward_model", None, words)
+    if stage.judge is not None:
+        yield _set(stage.name, f"{at}.judge", None, f"not rehearsed: the judge {stage.judge.callable}")
+    if isinstance(stage.temperature, list):
+        yield _set(stage.name, f"{at}.temperature", stage.temperature[: min(DRAWS, stage.draws)])
     yield _set(stage.name, f"{at}.draws", min(DRAWS, stage.draws))
     yield _set(stage.name, f"{at}.max_completion_length", min(COMPLETION_TOKENS, stage.max_completion_length))
     if stage.keep == "pairs":
         yield _set(stage.name, f"{at}.min_margin", 0.0, "min_margin 0: a random model answers nothing right")
+    for threshold in ("chosen_at_least", "rejected_at_most"):
+        if getattr(stage, threshold) is not None:
+            yield _set(stage.name, f"{at}.{threshold}", None)
+    if stage.rows_per_prompt > 1:
+        yield _set(stage.name, f"{at}.rows_per_prompt", 1)
     yield from _length_reward(stage, at)
 
 
@@ -216,7 +245,11 @@ def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
 
 
 def _data(owner: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:
-    if block is None or block.stage is not None:
+    if block is None:
+        return
+    if block.difficulty is not None:
+        yield _set(owner, f"{at}.data.difficulty", None, "not rehearsed: data.difficulty (nothing is passed)")
+    if block.stage is not None:
         return
     is_suite = at.startswith("suites.")
     stand_in = stand_ins["data"].get(owner)

@@ -76,6 +76,7 @@ def _sharegpt(number: int, columns: Mapping[str, str]) -> Row:
 _KINDS: dict[str, Callable[[int, Mapping[str, str]], Row]] = {
     "sft": _sft,
     "dpo": _preference,
+    "reward_model": _preference,
     "grpo": _prompt,
     "sample": _prompt,
     "suite": _prompt,

@@ -6,7 +6,7 @@ random numbers of a row depend on the seed, the prompt's place and the draw alon
 Legend: P prompts, G draws a prompt, R = P x G rows, T tokens, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 COMPACT_WHEN_FINISHED = 1 / 8  # share of finished rows at which the cache is rebuilt without them
+
+Observe = Callable[[list[int], torch.Tensor, torch.Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,18 @@ def generate(
     draws: int,
     sampling: Sampling,
     eos_ids: set[int],
-    seed: int,
+    seed: int | Sequence[int],
     batch_size: int = 64,
     on_rows_done: Callable[[int], None] | None = None,
+    observe: Observe | None = None,
 ) -> list[list[int]]:
     """Return P x `draws` completions, prompt-major, each ending in an EOS token unless it was cut at the length limit.
 
-    `batch_size` bounds the rows decoded together. `on_rows_done` hears the number of rows finished, for progress.
+    `seed` is one for all, or one for each prompt, whose draws then depend on nothing else. `batch_size` bounds the rows
+    decoded together. `on_rows_done` hears the number of rows finished, for progress;
+    `observe` every decoding step: the rows not yet finished, their logits [R, V] and the tokens [R] drawn from them.
     """
-    uniforms_RT = _uniforms(len(prompt_ids) * draws, sampling, seed)
+    uniforms_RT = _uniforms(len(prompt_ids), draws, sampling, seed)
     prompts_per_batch = max(1, batch_size // draws)
     alike = sorted(range(len(prompt_ids)), key=lambda index: prompt_ids[index])  # neighbours share long prefixes
     completions: list[list[int]] = [[] for _ in range(len(prompt_ids) * draws)]
@@ -53,12 +58,18 @@ def generate(
             chosen = alike[start : start + prompts_per_batch]
             rows = [index * draws + draw for index in chosen for draw in range(draws)]
             uniforms = None if uniforms_RT is None else uniforms_RT[rows]
-            decoded = _decode(model, [prompt_ids[index] for index in chosen], draws, sampling, eos_ids, uniforms)
+            batch = [prompt_ids[index] for index in chosen]
+            heard = None if observe is None else _renumbered(observe, rows)
+            decoded = _decode(model, batch, draws, sampling, eos_ids, uniforms, heard)
             for row, tokens in zip(rows, decoded, strict=True):
                 completions[row] = tokens
             if on_rows_done is not None:
                 on_rows_done(len(rows))
     return completions
+
+
+def _renumbered(observe: Observe, numbers: list[int]) -> Observe:
+    return lambda rows, logits_RV, tokens_R: observe([numbers[row] for row in rows], logits_RV, tokens_R)
 
 
 @contextmanager
@@ -72,10 +83,12 @@ def _inference(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def _uniforms(rows: int, sampling: Sampling, seed: int) -> torch.Tensor | None:
+def _uniforms(prompts: int, draws: int, sampling: Sampling, seed: int | Sequence[int]) -> torch.Tensor | None:
     if sampling.greedy:
         return None
-    return torch.rand((rows, sampling.max_completion_length), generator=torch.Generator().manual_seed(seed))
+    seeds, rows = ([seed], prompts * draws) if isinstance(seed, int) else (seed, draws)
+    width = sampling.max_completion_length
+    return torch.cat([torch.rand((rows, width), generator=torch.Generator().manual_seed(one)) for one in seeds])
 
 
 def _decode(
@@ -85,6 +98,7 @@ def _decode(
     sampling: Sampling,
     eos_ids: set[int],
     uniforms_RT: torch.Tensor | None,
+    observe: Observe | None,
 ) -> list[list[int]]:
     device = next(model.parameters()).device
     cache, logits_RV, mask_RT = _prefill(model, prompts, draws, device)
@@ -95,6 +109,9 @@ def _decode(
     for position in range(sampling.max_completion_length):
         uniforms_R = None if uniforms_RT is None else uniforms_RT[active, position].to(device)
         tokens_R = draw_tokens(logits_RV, sampling, uniforms_R)
+        if observe is not None:
+            places = [place for place, row in enumerate(active) if row not in finished]
+            observe([active[place] for place in places], logits_RV[places], tokens_R[places])
         tokens = tokens_R.cpu()
         ended = torch.isin(tokens, eos)
         for place, (row, token) in enumerate(zip(active, tokens.tolist(), strict=True)):

@@ -17,6 +17,7 @@ from data.splits import split_rows
 from training.cleaning import cleaned
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext
+from training.difficulty import within_difficulty
 from training.identity import canonical_json
 from training.mixture import MixedRows, joined_sources, mixture, source_names
 from training.plan import data_seed, seeded_sources
@@ -92,13 +93,17 @@ def rows_in_limits(
     stage_folder: Callable[[str], Path],
     pin: Callable[[str], str],
 ) -> Rows:
-    """Return a stage's rows after cleaning, `limit` and `max_prompt_tokens`; UserError if none is left.
+    """Return a stage's rows after cleaning, `difficulty`, `limit` and `max_prompt_tokens`; UserError if none is left.
 
     Needs no folder of its own, so the data doctor calls it before a run.
     """
     block = stage.data
     usable = source_rows(stage, seed, system, stage_folder, pin)
     usable = cleaned(usable, block, pipeline, system, pin)
+    try:
+        usable = within_difficulty(usable, block, stage_folder)
+    except UserError as error:
+        raise UserError(f"stages.{stage.name}.data.{error}") from error
     if block.validation is not None:
         usable = set_aside(usable, block.validation.share, seed)
     if block.mix is None:

@@ -1,142 +1,118 @@
-"""Stage kind `sample`: draw several answers a prompt, score them with the rewards, keep pairs or the best.
+"""Stage kind `sample`: draw several answers a prompt, score them, keep pairs, the best or the prompts.
 
-Leaves data.jsonl (what a later stage trains on) and draws.jsonl (every draw with its rewards). Prompts whose draws all
-earn the same have nothing to compare; they are left out and counted.
+Leaves data.jsonl (what a later stage trains on), draws.jsonl (every draw with its rewards) and pass_rates.jsonl (every
+prompt with the share of its draws that passed). Prompts whose draws all earn the same have nothing to compare; they are
+left out of pairs and counted.
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from training.context import StageContext, StageResult
+from data.accounting import DROPPED_ROWS
+from data.errors import UserError
+from data.files import SAMPLE_ROWS
+from training.base import link_model, locate_model
+from training.context import TEACHER, StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.decode import interleave, mine, open_decoder
+from training.difficulty import PASS_RATES
 from training.facts import reward_facts, tokenizer_facts
-from training.identity import derived_seed
-from training.ledger import Ledger
+from training.finished_prompts import prompt_keys
 from training.models import check_unchanged_template
-from training.reward_functions import prompt_text
-from training.rewards.scoring import Scorer
-from training.rollout import Sampling
+from training.pins import Pins
 from training.rows import stage_rows
-from training.world import gather
+from training.sample_draws import drawn_prompts
+from training.sample_keep import kept_rows, pass_rate, summary
+from training.sample_scores import DrawScorer, scorer_facts
+from training.world import barrier, gather
+
+DRAWS = "draws.jsonl"
 
 
 def run(context: StageContext) -> StageResult:
-    """Sample, score and keep; the same prompts go to the same rank on every run with as many ranks."""
+    """Draw, score and keep; interrupted, go on behind the prompts that are finished."""
     stage, world = context.stage, context.world
     context.ledger.begin()
+    link_teacher(context)
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
-    check_unchanged_template(context.record_of(context.parent_name), decoder.tokenizer, stage.allow_template_change)
+    if context.teacher is None:
+        check_unchanged_template(context.record_of(context.parent_name), decoder.tokenizer, stage.allow_template_change)
     usable, account = stage_rows(context, decoder.tokenizer)
     account["doctor"] = examine_stage(context, usable, decoder.tokenizer)
-    rows = usable.rows
-    context.say(f"{len(rows)} prompts x {stage.draws} draws, {world.size} rank(s)")
-    own = mine(rows, world.rank, world.size)
-    sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)
-    seed = derived_seed(context.seed, f"{context.planned.name}:{world.rank}")
-    drawn = decoder.draw([row["prompt"] for row in own], stage.draws, sampling, seed)
-    scorer = Scorer(stage.rewards, stage.max_error_rate)
-    scored = [
-        score_prompt(row, drawn[place * stage.draws : (place + 1) * stage.draws], scorer, context.ledger)
-        for place, row in enumerate(own)
-    ]
-    everything = interleave(gather(world, scored))
-    metrics: dict[str, Any] = {}
-    if world.is_main:
-        kept = [kept_row for prompt in everything if (kept_row := keep(prompt, stage)) is not None]
-        metrics = summary(everything, kept)
-        write_lines(context.folder / "draws.jsonl", everything)
-        write_lines(context.folder / "data.jsonl", kept)
-        context.say(
-            f"kept {len(kept)} of {len(everything)} prompts; {metrics['prompts_without_signal']} had draws that all "
-            f"earned the same; mean reward {metrics['mean_reward']:.3f}{empty_words(metrics['empty_completions'])}"
-        )
-        if not kept:
-            raise_nothing_kept(context, metrics)
-    facts = tokenizer_facts(decoder.tokenizer)
+    context.say(f"{len(usable.rows)} prompts x {stage.draws} draws, {world.size} rank(s)")
+    own = mine(list(zip(usable.rows, prompt_keys(usable.rows), strict=True)), world.rank, world.size)
+    rows, keys = [row for row, _ in own], [key for _, key in own]
+    with closing(DrawScorer(context)) as scorer:
+        prompts = interleave(gather(world, drawn_prompts(context, decoder, rows, keys, scorer)))
+        speed = scorer.scored_per_s()
+    metrics = keep(context, prompts, speed) if world.is_main else {}
     context.ledger.end_step()
-    files = [name for name in ("data.jsonl", "draws.jsonl", FLAGGED_ROWS) if (context.folder / name).is_file()]
-    return StageResult(metrics, account, reward_facts(stage), facts, files)
+    facts = tokenizer_facts(decoder.tokenizer)
+    rewards = [*reward_facts(stage), *scorer_facts(stage)]
+    return StageResult(metrics, account, rewards, facts, files_of(context.folder))
 
 
-def score_prompt(row: dict[str, Any], drawn: list[Any], scorer: Scorer, ledger: Ledger) -> dict[str, Any]:
-    """Score one prompt's draws with every reward."""
-    columns = {name: [value] * len(drawn) for name, value in row.items() if name != "prompt"}
-    columns["completion_tokens"] = [draw.tokens for draw in drawn]
-    with ledger.timing("reward"):
-        scores = scorer.score([draw.text for draw in drawn], [prompt_text(row["prompt"])] * len(drawn), columns)
-    draws = [
-        {
-            "completion": draw.text,
-            "tokens": draw.tokens,
-            "truncated": draw.truncated,
-            "reward": scores.total[place],
-            "rewards": {name: values[place] for name, values in scores.per_reward.items()},
-        }
-        for place, draw in enumerate(drawn)
+def link_teacher(context: StageContext) -> None:
+    """Make the teacher's weights, if there is a teacher, part of the stage's folder."""
+    if context.teacher is None:
+        return
+    if context.world.is_main:
+        pins = Pins(context.plan.pins, context.pipeline.offline)
+        link_model(locate_model(context.teacher, pins), context.folder, TEACHER)
+    barrier(context.world)
+
+
+def keep(context: StageContext, prompts: list[dict[str, Any]], scored_per_s: float | None) -> dict[str, Any]:
+    """Write what is kept of the scored prompts and return the counts; UserError where that is nothing."""
+    stage, folder = context.stage, context.folder
+    kept, duplicates = kept_rows(prompts, stage, context.system)
+    metrics = summary(prompts, kept, duplicates, stage)
+    if scored_per_s is not None:
+        metrics["scored_per_s"] = scored_per_s
+    write_lines(folder / DRAWS, prompts)
+    write_lines(folder / PASS_RATES, [pass_rate(prompt, stage.pass_at_least) for prompt in prompts])
+    write_lines(folder / SAMPLE_ROWS, kept)
+    context.say(in_words(metrics))
+    if not kept:
+        raise_nothing_kept(context, metrics)
+    return metrics
+
+
+def in_words(metrics: dict[str, Any]) -> str:
+    """What was kept and what was not, in a sentence."""
+    parts = [
+        f"kept {metrics['kept']} rows of {metrics['prompts']} prompts",
+        f"{metrics['prompts_without_signal']} prompts had draws that all earned the same",
+        f"mean reward {metrics['mean_reward']:.3f}",
     ]
-    return {**row, "draws": draws}
-
-
-def keep(prompt: dict[str, Any], stage: Any) -> dict[str, Any] | None:
-    """The row a prompt leaves, or None: best against worst when they differ by `min_margin`, or the best alone.
-
-    A draw without a text, whose model ended its turn at once, is in draws.jsonl and never in a row: no stage takes it.
-    """
-    drawn = (draw for draw in prompt["draws"] if draw["reward"] is not None and draw["completion"].strip())
-    ranked = sorted(drawn, key=lambda draw: -draw["reward"])
-    if not ranked:
-        return None
-    best, worst = ranked[0], ranked[-1]
-    row = {name: value for name, value in prompt.items() if name != "draws"}
-    if stage.keep == "best":
-        return {**row, "completion": _assistant(best), "reward": best["reward"]} if best["reward"] > 0 else None
-    if best["reward"] - worst["reward"] < stage.min_margin or best["completion"] == worst["completion"]:
-        return None
-    return {
-        **row,
-        "chosen": _assistant(best),
-        "rejected": _assistant(worst),
-        "chosen_reward": best["reward"],
-        "rejected_reward": worst["reward"],
+    if metrics["mean_pass_rate"] is not None:
+        parts.append(f"mean pass rate {metrics['mean_pass_rate']:.1%}")
+    counted = {
+        "duplicates": "rows dropped that repeat another",
+        "empty_completions": "draws without a text, kept in no row",
+        "unscored": "draws without a score, kept in no row",
     }
-
-
-def _assistant(draw: dict[str, Any]) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": draw["completion"]}]
-
-
-def summary(prompts: list[dict[str, Any]], kept: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts and means over all draws, for the record and the report."""
-    draws = [draw for prompt in prompts for draw in prompt["draws"]]
-    rewards = [draw["reward"] for draw in draws if draw["reward"] is not None]
-    silent = sum(len({draw["reward"] for draw in prompt["draws"]}) == 1 for prompt in prompts)
-    return {
-        "prompts": len(prompts),
-        "draws": len(draws),
-        "kept": len(kept),
-        "prompts_without_signal": silent,
-        "mean_reward": sum(rewards) / len(rewards) if rewards else 0.0,
-        "empty_completions": sum(not draw["completion"].strip() for draw in draws),
-        "truncated": sum(draw["truncated"] for draw in draws) / len(draws),
-        "mean_tokens": sum(draw["tokens"] for draw in draws) / len(draws),
-    }
-
-
-def empty_words(count: int) -> str:
-    """What is said of draws without a text, where there are any."""
-    return f"; {count} draws without a text, kept in no row" if count else ""
+    return "; ".join([*parts, *(f"{metrics[name]} {words}" for name, words in counted.items() if metrics[name])])
 
 
 def raise_nothing_kept(context: StageContext, metrics: dict[str, Any]) -> None:
     """A stage that leaves no row would fail the next one; say why here."""
-    from data.errors import UserError
-
     raise UserError(
         f"stages.{context.planned.name} kept no row of {metrics['prompts']} prompts (mean reward "
-        f"{metrics['mean_reward']:.3f}); draw more, lower min_margin, or give prompts the model sometimes gets right"
+        f"{metrics['mean_reward']:.3f}); draw more, lower min_margin or chosen_at_least, or give prompts the model "
+        "sometimes gets right"
     )
+
+
+def files_of(folder: Path) -> list[str]:
+    """The files of the artifact: the rows, what they were chosen from, and the weights of a teacher."""
+    names = (SAMPLE_ROWS, DRAWS, PASS_RATES, FLAGGED_ROWS, DROPPED_ROWS)
+    teacher = folder / TEACHER
+    weights = sorted(path for path in teacher.rglob("*") if path.is_file()) if teacher.is_dir() else []
+    own = [name for name in names if (folder / name).is_file()]
+    return [*own, *(str(path.relative_to(folder)) for path in weights)]
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 from trl import SFTTrainer
 
 from training.context import StageContext
+from training.held_out import MeasuresHeldOut
 from training.length_groups import OrdersStepsByLength
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
 from training.token_budget import SplitsByTokens
 from training.token_cache import tokenised_rows
 
 
-class SftTrainer(OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, SFTTrainer):
-    """SFTTrainer (TRL 1.16) with three overrides: a sampler of whole batches by epoch, each in order of length,
-    micro-batches in parts, and committed checkpoints.
+class SftTrainer(
+    MeasuresHeldOut, OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, SFTTrainer
+):
+    """SFTTrainer (TRL 1.16) with four overrides: evaluation with random numbers of its own, a sampler of whole batches
+    by epoch, each in order of length, micro-batches in parts, and committed checkpoints.
     """
 
 

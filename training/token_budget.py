@@ -1,8 +1,8 @@
 """A micro-batch in parts that fit `runtime.micro_batch_tokens`: many short rows at once, few long ones.
 
-The parts' gradients add up to the micro-batch's: SFT's loss is normalised by the tokens of the whole step, DPO's mean
-over pairs is weighted by each part's pairs. So the number is neutral, like `micro_batch_size`, which stays the most
-rows at once. What TRL logs as a mean over micro-batches (entropy, token accuracy, implicit rewards) becomes one over
+The parts' gradients add up to the micro-batch's: SFT's loss is normalised by the tokens of the whole step, a mean over
+pairs is weighted by each part's pairs. So the number is neutral, like `micro_batch_size`, which stays the most rows at
+once. What TRL logs as a mean over micro-batches (entropy, token accuracy, implicit rewards) becomes one over
 parts. Not under DeepSpeed, whose ranks must run the same number of passes (refused by the config).
 """
 
@@ -14,16 +14,16 @@ import torch
 Inputs = dict[str, Any]
 
 
-def split(inputs: Inputs, budget: int) -> list[tuple[Inputs, float]]:
+def split(inputs: Inputs, budget: int, pairs: bool = False) -> list[tuple[Inputs, float]]:
     """Return parts of a collated, right-padded batch with their share of its rows; padding counts towards `budget`.
 
-    A pair of DPO (row `i` and row `i + n`) stays together. A row longer than the budget is a part of its own; a packed
-    batch is one long row and not split.
+    With `pairs` (DPO's batches are known by their completion_mask) row `i` and row `i + n` stay together. A row longer
+    than the budget is a part of its own; a packed batch is one long row and not split.
     """
     if "attention_mask" not in inputs:
         return [(inputs, 1.0)]
     mask_BT = inputs["attention_mask"]
-    halves = 2 if "completion_mask" in inputs else 1
+    halves = 2 if pairs or "completion_mask" in inputs else 1
     count = len(mask_BT) // halves
     widths = mask_BT.sum(1).view(halves, count).amax(0).tolist()
     groups: list[list[int]] = []
@@ -53,7 +53,7 @@ def _part(inputs: Inputs, group: list[int], count: int, halves: int, width: int)
 
 
 class SplitsByTokens:
-    """Mixin over SFTTrainer and DPOTrainer: `training_step` (TRL 1.16, transformers 5.23) once for each part."""
+    """Mixin over SFTTrainer, DPOTrainer, RewardTrainer: `training_step` (TRL 1.16, transformers 5.23), once a part."""
 
     micro_batch_tokens: int | None = None
     current_gradient_accumulation_steps: float
@@ -62,7 +62,7 @@ class SplitsByTokens:
         step: Any = super().training_step  # type: ignore[misc]
         if self.micro_batch_tokens is None:
             return step(model, inputs, num_items_in_batch)
-        parts = split(inputs, self.micro_batch_tokens)
+        parts = split(inputs, self.micro_batch_tokens, pairs="labels" not in inputs)
         accelerator, whole = self.accelerator, self.current_gradient_accumulation_steps  # type: ignore[attr-defined]
         losses = []
         for number, (part, share) in enumerate(parts, start=1):

@@ -34,7 +34,7 @@ TOKENIZER_FILES = (
     *("vocab.json", "vocab.txt", "merges.txt"),
     *("tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "tekken.json"),
 )
-MASK_OPTIONS = {"sft": ("completion_only_loss", "assistant_only_loss"), "dpo": ()}
+MASK_OPTIONS = {"sft": ("completion_only_loss", "assistant_only_loss"), "dpo": (), "reward_model": ()}
 
 
 def token_key(

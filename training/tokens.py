@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-TOKEN_COLUMNS = {"sft": ("prompt", "completion"), "dpo": ("prompt", "chosen", "rejected")}
-"""What of a row reaches the tokens, by kind."""
+TOKEN_COLUMNS = {
+    "sft": ("prompt", "completion"),
+    "dpo": ("prompt", "chosen", "rejected"),
+    "reward_model": ("prompt", "chosen", "rejected"),
+}
+"""What of a row reaches the tokens, by kind; rows of other kinds are not tokenised before they are drawn for."""
 OPTIONAL_COLUMNS = ("tools", "chat_template_kwargs")
 PROMPT_MATCHES = "prompt_matches"
 
@@ -28,7 +32,8 @@ def token_columns(row: dict[str, Any], kind: str) -> dict[str, Any]:
 def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
     """Return the rows with TRL's token columns, untruncated, and whether a rollout would render the same prompt.
 
-    sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`. Every rank
+    sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`. reward_model:
+    `chosen_ids`, `rejected_ids`, both with the prompt. Every rank
     must call it; the first one works and the others read what it left beside the files of `rows`.
     """
     from trl.trainer.utils import global_then_local_main_first
@@ -63,8 +68,15 @@ def _prepare_dpo(rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", argument
     return prepare(SimpleNamespace(_tokenizer=tokenizer), rows, tokenizer, arguments, "train")
 
 
-_PREPARE = {"sft": _prepare_sft, "dpo": _prepare_dpo}
-_BEGINS = {"sft": "input_ids", "dpo": "prompt_ids"}
+def _prepare_reward_model(rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
+    from trl import RewardTrainer
+
+    prepare: Any = RewardTrainer._prepare_dataset
+    return prepare(SimpleNamespace(), rows, tokenizer, arguments, "train")
+
+
+_PREPARE = {"sft": _prepare_sft, "dpo": _prepare_dpo, "reward_model": _prepare_reward_model}
+_BEGINS = {"sft": "input_ids", "dpo": "prompt_ids", "reward_model": "chosen_ids"}
 
 
 def _mark_prompts(batch: dict[str, list[Any]], tokenizer: Any, begins: str) -> dict[str, list[bool]]:

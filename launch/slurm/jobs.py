@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from launch.gate import gate_of, opponent_of
-from training.config.stages import MODEL_KINDS
+from training.config.stages import TRAINING_KINDS
 from training.plan import BASE, PlannedStage, RunPlan
 
 WHOLE = "all"
@@ -46,7 +46,7 @@ def stage_jobs(plans: Sequence[RunPlan], past_gates: bool = False) -> list[Job]:
     for stage in stages:
         if stage.name in waiting:
             needed = [*stage.parents, *(() if past_gates else gates), *_compared_with(plans[0], stage)]
-            jobs.append(Job(stage.name, stage.name, _among(waiting, needed), stage.kind in MODEL_KINDS))
+            jobs.append(Job(stage.name, stage.name, _among(waiting, needed), stage.kind in (*TRAINING_KINDS, "sample")))
         if gate_of(plans[0], stage) is not None:
             gates.append(stage.name)
     return jobs

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from training.config.cross_checks import Finding
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
-from training.config.stages import GrpoStage, ModelStage
+from training.config.stages import GrpoStage, TrainingStage
 from training.config.trainer_fields import default
 
-_UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions"}
+_UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
 
 
 def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
     """batch_size is a whole number of steps of micro_batch_size on every rank."""
     processes = pipeline.runtime.processes
     for index, stage in enumerate(pipeline.stages):
-        micro = pipeline.runtime.micro_batch(stage.kind) if isinstance(stage, ModelStage) else 1
-        if not isinstance(stage, ModelStage) or stage.batch_size % (processes * micro) == 0:
+        micro = pipeline.runtime.micro_batch(stage.kind) if isinstance(stage, TrainingStage) else 1
+        if not isinstance(stage, TrainingStage) or stage.batch_size % (processes * micro) == 0:
             continue
         at: KeyPath = ("stages", index, "batch_size")
         unit = _UNITS[stage.kind]
@@ -36,7 +36,7 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
         )
 
 
-def _ranks(stage: ModelStage, processes: int, micro: int) -> str:
+def _ranks(stage: TrainingStage, processes: int, micro: int) -> str:
     """The numbers of ranks just below and above that the batch divides over."""
     counts = [count for count in _divisors(stage.batch_size) if stage.batch_size % (count * micro) == 0]
     below = [count for count in counts if count < processes][-1:]

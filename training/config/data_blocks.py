@@ -9,12 +9,14 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from data.formats.table import FORMATS
 from training.config.block import Block, Count, Probability
 from training.config.data_cleaning import Cleaning
+from training.config.difficulty import Difficulty
 from training.config.mix import Validation, mixture_mistakes
+from training.config.scorers import stage_named
 from training.config.suggest import nearest
 
 SOURCES = ("generator", "path", "hub", "callable", "stage", "mix")
 
-PURPOSES = {"sft": "sft", "dpo": "preference", "grpo": "prompt", "sample": "prompt"}
+PURPOSES = {"sft": "sft", "dpo": "preference", "grpo": "prompt", "reward_model": "preference", "sample": "prompt"}
 """Stage kind -> what its rows are for (`data.formats.convert`)."""
 
 Column = Literal[
@@ -132,6 +134,9 @@ class DataBlock(Cleaning):
         "of turn that is not trained, two BOS, ...); with more the stage does not start.",
     )
 
+    difficulty: Difficulty | None = Field(
+        default=None, description="Keep prompts of some pass rates only; null keeps all."
+    )
     validation: Validation | None = Field(
         default=None, description="Hold rows out of training, by a hash of their prompt; null holds out none."
     )
@@ -186,8 +191,10 @@ class DataBlock(Cleaning):
 
     @property
     def stages(self) -> list[str]:
-        """The stages whose rows it reads, each once, in order."""
-        return list(dict.fromkeys(part.stage for part in self.sources if part.stage is not None))
+        """The stages whose rows it reads, and the one that measured their difficulty, each once, in order."""
+        measured_by = [] if self.difficulty is None else [stage_named(self.difficulty.measured_by)]
+        named = [*(part.stage for part in self.sources), *measured_by]
+        return list(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def source(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from training.config.chat_templates import chat_template_path
 from training.config.decoding import EvaluateBlock
 from training.config.pipeline import Pipeline
-from training.config.stages import MODEL_KINDS, EvaluateStage, Stage
+from training.config.scorers import stage_named
+from training.config.stages import MODEL_KINDS, EvaluateStage, SampleStage, Stage
 
 BASE = "base"
 
@@ -13,20 +14,31 @@ BASE = "base"
 def expand(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline with evaluation stages inserted and every stage's parent, seed and system filled in.
 
-    A stage's parent is what `from:` names, else the last sft, dpo or grpo stage before it, else the base.
+    A stage's parent is what `from:` (or `model: stage:NAME`) names, else the last sft, dpo or grpo stage before it,
+    else the base.
     """
     stages: list[Stage] = []
     if pipeline.evaluate is not None:
         stages.append(_evaluate_stage(pipeline.evaluate, BASE))
     previous_model = BASE
     for stage in pipeline.stages:
-        stages.append(stage.model_copy(update={"parent": stage.from_ or previous_model}))
+        stages.append(stage.model_copy(update=_drawn_from(stage) | {"parent": _starts_from(stage) or previous_model}))
         if stage.kind in MODEL_KINDS:
             previous_model = stage.name
             if pipeline.evaluate is not None:
                 stages.append(_evaluate_stage(pipeline.evaluate, stage.name))
     filled = [_inherit(stage, pipeline) for stage in stages]
     return pipeline.model_copy(update={"stages": filled, "chat_template": _template_file(pipeline.chat_template)})
+
+
+def _starts_from(stage: Stage) -> str | None:
+    """The model that a stage names itself, if it does."""
+    return stage.from_ or (stage_named(stage.model) if isinstance(stage, SampleStage) else None)
+
+
+def _drawn_from(stage: Stage) -> dict[str, None]:
+    """`model: stage:NAME` is a parent like any other once it is filled in."""
+    return {"model": None} if isinstance(stage, SampleStage) and stage_named(stage.model) is not None else {}
 
 
 def evaluation_name(model: str) -> str:

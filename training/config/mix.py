@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from training.config.block import Block
+from training.config.block import Block, Count
 
-AT_THE_MIXTURE = ("mix", "mix_rows", "dedup", "near_threshold", "decontaminate", "validation", "max_prompt_tokens")
+AT_THE_MIXTURE = (
+    *("mix", "mix_rows", "dedup", "near_threshold", "decontaminate", "difficulty", "validation", "max_prompt_tokens"),
+)
 """Keys that hold for the whole mixture and stand beside `mix`, not in one of its sources."""
 
 IN_THE_SOURCES = ("format", "columns", "max_bad_rows", "license")
@@ -16,10 +18,17 @@ IN_THE_SOURCES = ("format", "columns", "max_bad_rows", "license")
 
 
 class Validation(Block):
-    """Rows held out by a hash of their prompt, so that a prompt is never in both parts."""
+    """Rows held out by a hash of their prompt, so that a prompt is never in both parts.
+
+    Stages of kind sft, dpo and reward_model report the loss on them (`eval_loss`).
+    """
 
     share: Annotated[float, Field(gt=0.0, le=0.5)] = Field(
         description="Share of the prompts held out, in expectation; every row of such a prompt is."
+    )
+    every: Literal["epoch"] | Count = Field(
+        default="epoch",
+        description="When the loss on them is measured: after every epoch, or so many optimizer steps; and at the end.",
     )
 
 

@@ -1,4 +1,4 @@
-"""How each field of trl's SFTConfig, DPOConfig and GRPOConfig is treated inside a stage's `trainer:` block.
+"""How each field of trl's SFTConfig, DPOConfig, GRPOConfig and RewardConfig is treated in a stage's `trainer:` block.
 
 identity: part of the experiment, a change makes another artifact. neutral: says how the work is done or shown, a change
 redoes nothing. Refused: posttrain sets it, or it would be ignored; the reason says what to write instead. A test fails
@@ -34,6 +34,8 @@ _IDENTITY = (
     # dpo
     "loss_weights ld_alpha f_divergence_type f_alpha_divergence_coef label_smoothing beta use_weighting discopop_tau "
     "sync_ref_model ref_model_mixup_alpha ref_model_sync_steps "
+    # reward_model
+    "center_rewards_coefficient "
     # grpo: rollouts
     "num_generations generation_batch_size max_completion_length temperature top_p cast_lm_head_to_fp32 "
     # grpo: advantages and loss
@@ -83,7 +85,8 @@ _REFUSED_GROUPS = {
     "nothing is uploaded from a stage": (
         "push_to_hub hub_token hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision"
     ),
-    "models are measured by stages of kind evaluate; write the top level's evaluate block": (
+    "models are measured by stages of kind evaluate (the top level's evaluate block), the loss on held-out rows by "
+    "data.validation": (
         "eval_strategy eval_steps eval_delay per_device_eval_batch_size prediction_loss_only eval_on_start "
         "eval_do_concat_batches eval_use_gather_object eval_accumulation_steps include_for_metrics batch_eval_metrics "
         "bf16_full_eval fp16_full_eval load_best_model_at_end metric_for_best_model greater_is_better eval_packing "

@@ -1,4 +1,4 @@
-"""The fields of trl's SFTConfig, DPOConfig and GRPOConfig, read from the installed sources without importing them.
+"""The fields of trl's SFTConfig, DPOConfig, GRPOConfig and RewardConfig, read from the installed sources, not imported.
 
 Importing GRPOConfig takes seconds because it pulls in torch; parsing the class bodies takes a tenth of one. A config
 class is followed through its bases, as far as they are imported from trl or are transformers' TrainingArguments.
@@ -17,13 +17,15 @@ from training.config.trainer_classes import CLASSES, Refused
 
 __all__ = ["CLASSES", "CONFIG_CLASSES", "FieldInfo", "Refused", "default", "fields", "package_dir", "unaccepted"]
 
-CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig"}
+CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig", "reward_model": "RewardConfig"}
 
 
 @cache
 def fields(kind: str) -> dict[str, FieldInfo]:
-    """Return every field of the TRL config of a training kind (sft, dpo, grpo); a subclass's own wording wins."""
-    return _class_fields(package_dir("trl") / "trainer" / f"{kind}_config.py", CONFIG_CLASSES[kind])
+    """Return every field of the TRL config of a training kind; a subclass's own wording wins."""
+    config_class = CONFIG_CLASSES[kind]
+    module = config_class.removesuffix("Config").lower()
+    return _class_fields(package_dir("trl") / "trainer" / f"{module}_config.py", config_class)
 
 
 def default(kind: str, name: str) -> Any:

@@ -49,7 +49,7 @@ _FORMER_TRAINER = {
     "max_new_tokens": "write max_completion_length",
     "group_size": "write num_generations",
     "num_sample_generations": "write num_generations",
-    "evaluation_strategy": "models are measured by stages of kind evaluate; write the top level's evaluate block",
+    "evaluation_strategy": "write the top level's evaluate block, or data.validation for the loss on held-out rows",
     "no_cuda": "the device follows from the machine; hide GPUs with CUDA_VISIBLE_DEVICES",
     "logging_dir": "metrics stand in the stage's folder; a tracker is chosen with runtime.tracker",
     "per_gpu_train_batch_size": "write the stage's batch_size and runtime.micro_batch_size",
@@ -133,7 +133,7 @@ def batch_advice(document: Document, stage_path: KeyPath) -> str:
     processes = document.value(("runtime", "processes"), 1)
     if not all(type(number) is int and number >= 1 for number in (per_rank, accumulation, processes)):
         return "is derived; write the stage's batch_size and runtime.micro_batch_size"
-    unit = {"dpo": "pairs", "grpo": "completions"}.get(stage.get("kind"), "rows")
+    unit = {"dpo": "pairs", "reward_model": "pairs", "grpo": "completions"}.get(stage.get("kind"), "rows")
     micro = f" and runtime.micro_batch_size: {per_rank}" if BATCH_FIELDS[0] in given else ""
     if BATCH_FIELDS[0] not in given:
         per_rank = document.value(("runtime", "micro_batch_size"), 4)

@@ -6,10 +6,20 @@ Two step notions are kept apart: an *update* is one optimizer step, a *round* on
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import DataBlock, DpoStage, GrpoStage, Pipeline, Runtime, SampleStage, SftStage
+from training.config import (
+    DataBlock,
+    DpoStage,
+    GrpoStage,
+    Pipeline,
+    RewardModelStage,
+    Runtime,
+    SampleStage,
+    SftStage,
+)
 from training.config.trainer_fields import default
 
-UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions"}
+UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
+Trained = SftStage | DpoStage | GrpoStage | RewardModelStage
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,12 @@ class BatchAlgebra:
         return None if self.updates is None or not self.round_size else self.updates / self.updates_per_round
 
 
-def algebra(pipeline: Pipeline, stage: SftStage | DpoStage | GrpoStage, runtime: Runtime) -> BatchAlgebra:
+def algebra(pipeline: Pipeline, stage: Trained, runtime: Runtime) -> BatchAlgebra:
     """Work out the sizes of a stage; the config's rules made sure that they divide."""
     return sizes_of(stage, runtime, *num_rows(pipeline, stage.data))
 
 
-def sizes_of(stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, rows: int | None, at_most: bool) -> BatchAlgebra:
+def sizes_of(stage: Trained, runtime: Runtime, rows: int | None, at_most: bool) -> BatchAlgebra:
     """Work out the sizes of a stage of so many rows."""
     group, round_size, updates_per_round, reuse = 1, 0, 1, 1
     if isinstance(stage, GrpoStage):
@@ -89,7 +99,7 @@ def sizes_of(stage: SftStage | DpoStage | GrpoStage, runtime: Runtime, rows: int
     )
 
 
-def setting(stage: SftStage | DpoStage | GrpoStage, name: str) -> Any:
+def setting(stage: Trained, name: str) -> Any:
     """Return a trainer field as written, or TRL's default."""
     return stage.trainer.get(name, default(stage.kind, name))
 
@@ -102,8 +112,10 @@ def num_rows(pipeline: Pipeline, block: DataBlock) -> tuple[int | None, bool]:
         source = next(stage for stage in pipeline.stages if stage.name == block.stage)
         assert isinstance(source, SampleStage), "the config's rules admit no other source"
         rows, at_most = num_rows(pipeline, source.data)[0], True
+        rows = None if rows is None else rows * source.rows_per_prompt
     if rows is None:
         return None, False
+    at_most = at_most or block.difficulty is not None
     return (rows if block.limit is None else min(rows, block.limit)), at_most
 
 
@@ -114,7 +126,9 @@ def in_words(sizes: BatchAlgebra, data: str) -> str:
     steps = "1 accumulation step" if sizes.accumulation == 1 else f"{sizes.accumulation} accumulation steps"
     if not sizes.round_size:
         step = f"= {ranks} x {sizes.micro_batch} {unit} x {steps}"
-        return f"one {sizes.kind.upper()} step = {sizes.batch_size:,} {unit} {step}; {_length(sizes, 'step', data)}"
+        name = sizes.kind.replace("_", " ")
+        name = name if " " in name else name.upper()
+        return f"one {name} step = {sizes.batch_size:,} {unit} {step}; {_length(sizes, 'step', data)}"
     count = sizes.updates_per_round
     return (
         f"one GRPO step = {sizes.prompts} prompts x {sizes.group} completions = {sizes.batch_size:,} completions on "

@@ -141,6 +141,8 @@ def _of_record(
         return None
     stage: Any = TypeAdapter(Stage).validate_python(_without_data(record["config"]), by_alias=True, by_name=True)
     likely = rates_of(where)["likely"]
+    if getattr(stage, "model", None) is not None:
+        return None  # a teacher drew, of another shape
     if record["kind"] in ("sample", "evaluate"):
         return _decoding(record, stage, processes, shape, where, likely, source)
     then = resolved.get("runtime", {})
@@ -182,7 +184,7 @@ def _training(
     tokens = fmean(step["perf/tokens_per_s"] * step["timing_s/step"] for step in steps) / samples
     completion = fmean(step.get("completions/mean_length", 0.0) for step in steps)
     longest = fmean(step.get("completions/max_length", 0.0) for step in steps)
-    row = tokens / 2 if job.workload.kind == "dpo" else tokens
+    row = tokens / 2 if job.workload.is_of_pairs else tokens
     lengths = Lengths(row, max(1.0, tokens - completion), completion, longest)
     modelled = update_seconds(shape, job, lengths, device, rates)
     spent = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["sft", "dpo", "grpo", "sample", "evaluate"]
+Kind = Literal["sft", "dpo", "grpo", "reward_model", "sample", "evaluate"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -21,10 +21,10 @@ class Adapters:
 class Workload:
     """Work of one stage on one rank; lengths in tokens, padding included, rows counted as the forward sees them.
 
-    `micro_batch` counts rows (sft), pairs (dpo: two rows each) or completions (grpo) of one rank's micro-batch;
-    `accumulation` such micro-batches make an optimizer step. `sequence_length` is the width of a batch, `trained_share`
-    the share of its positions with a label. `generation_rows` are decoded together, each up to `prompt_length` +
-    `completion_length` tokens long.
+    `micro_batch` counts rows (sft), pairs (dpo, reward_model: two rows each) or completions (grpo) of one rank's
+    micro-batch; `accumulation` such micro-batches make an optimizer step. `sequence_length` is the width of a batch,
+    `trained_share` the share of its positions with a label. `generation_rows` are decoded together, each up to
+    `prompt_length` + `completion_length` tokens long.
     """
 
     kind: Kind
@@ -50,9 +50,14 @@ class Workload:
     @property
     def trains(self) -> bool:
         """Whether the stage has gradients and an optimizer."""
-        return self.kind in ("sft", "dpo", "grpo")
+        return self.kind not in ("sample", "evaluate")
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether what a batch counts is two rows: a chosen and a rejected answer."""
+        return self.kind in ("dpo", "reward_model")
 
     @property
     def rows(self) -> int:
-        """Rows of one forward pass: a preference pair is two."""
-        return 2 * self.micro_batch if self.kind == "dpo" else self.micro_batch
+        """Rows of one forward pass."""
+        return 2 * self.micro_batch if self.is_of_pairs else self.micro_batch

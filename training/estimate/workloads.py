@@ -8,17 +8,16 @@ from typing import Any, Literal
 
 from data.errors import UserError
 from training.config import (
-    DpoStage,
     EvaluateStage,
     GrpoStage,
     Lora,
     Pipeline,
     Runtime,
     SampleStage,
-    SftStage,
     Stage,
+    TrainingStage,
 )
-from training.estimate.batch_algebra import BatchAlgebra, algebra, num_rows, setting
+from training.estimate.batch_algebra import BatchAlgebra, Trained, algebra, num_rows, setting
 from training.estimate.workload import Adapters, Dtype, Workload
 
 ASSUMED_PROMPT = 256
@@ -53,9 +52,11 @@ class Job:
 
 def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
     """Return the work that a stage is for one of `runtime.processes` ranks."""
-    if isinstance(stage, SftStage | DpoStage | GrpoStage):
+    if isinstance(stage, TrainingStage):
         return training_job(stage, algebra(pipeline, stage, runtime), runtime, device)
     if isinstance(stage, SampleStage):
+        if stage.model is not None:
+            raise CannotEstimate(f"stages.{stage.name} draws from {stage.model}, another model than the pipeline's")
         rows, _ = num_rows(pipeline, stage.data)
         return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
     items = sum(pipeline.suites[name].items for name in stage.suites)
@@ -82,9 +83,7 @@ def decoding_job(
     return Job(workload, None, None, 0.0, None if drawn is None else drawn / ranks, draws, 0.0, limit is not None)
 
 
-def training_job(
-    stage: SftStage | DpoStage | GrpoStage, sizes: BatchAlgebra, runtime: Runtime, device: Literal["cpu", "gpu"]
-) -> Job:
+def training_job(stage: Trained, sizes: BatchAlgebra, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
     """The work of a rank in a stage that trains."""
     offload_optimizer, offload_parameters = _offloads(runtime)
     workload = Workload(
@@ -107,7 +106,8 @@ def training_job(
         length = setting(stage, "max_length")
         if type(length) is not int:
             raise CannotEstimate(f"stages.{stage.name}.trainer.max_length is null, so nothing bounds a row")
-        workload = replace(workload, sequence_length=length)
+        scored = 1 / length if stage.kind == "reward_model" else 1.0  # its head looks at one position
+        workload = replace(workload, sequence_length=length, trained_share=scored)
         return Job(workload, sizes, sizes.updates, 0.0, None, 1, 0.0, stage.data.max_prompt_tokens is not None)
     completion = int(setting(stage, "max_completion_length"))
     workload = replace(
@@ -143,8 +143,8 @@ def _adapters(lora: Lora) -> Adapters:
     return Adapters(lora.r, targets, lora.quantize is not None)
 
 
-def _reference(stage: SftStage | DpoStage | GrpoStage) -> Reference:
-    if stage.kind == "sft" or (stage.kind == "grpo" and float(setting(stage, "beta")) == 0.0):
+def _reference(stage: Trained) -> Reference:
+    if stage.kind in ("sft", "reward_model") or (stage.kind == "grpo" and float(setting(stage, "beta")) == 0.0):
         return "none"
     if stage.kind == "dpo" and setting(stage, "precompute_ref_log_probs"):
         return "precomputed"

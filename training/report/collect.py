@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from training.config.scorers import stage_named
+from training.config.stages import MODEL_KINDS, TRAINING_KINDS
 from training.record import read_record
 from training.run_folder import RESOLVED_NAME, RunFolder
 
@@ -34,8 +36,13 @@ class StageView:
 
     @property
     def is_model(self) -> bool:
-        """Whether this stage leaves a model (evaluate and sample stages do not)."""
-        return self.kind not in ("evaluate", "sample")
+        """Whether this stage leaves a language model."""
+        return self.kind in ("base", *MODEL_KINDS)
+
+    @property
+    def trains(self) -> bool:
+        """Whether this stage has optimizer steps."""
+        return self.kind in TRAINING_KINDS
 
     @property
     def fingerprint(self) -> str | None:
@@ -47,13 +54,24 @@ class StageView:
         """Names of the parents, the model first: from the record, else from the config."""
         if self.record is not None:
             return [parent["stage"] for parent in self.record.get("parents", [])]
-        parent = self.config.get("parent") or []
-        data_stage = (self.config.get("data") or {}).get("stage")
-        return [*([parent] if isinstance(parent, str) else parent), *([data_stage] if data_stage else [])]
+        return config_parents(self.config)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The objects of a JSON-lines file in the stage folder; empty when there is none."""
         return read_lines(self.folder / name) if self.folder is not None else []
+
+
+def config_parents(config: dict[str, Any]) -> list[str]:
+    """The parents that a stage's block names, as `training.plan.parent_names` has them: model, data, what scores."""
+    data = config.get("data") or {}
+    sources = [data, *(data.get("mix") or [])]
+    named = [
+        config.get("parent") if config.get("model") is None else None,
+        *(source.get("stage") for source in sources),
+        stage_named((data.get("difficulty") or {}).get("measured_by")),
+        stage_named((config.get("reward_model") or {}).get("model")),
+    ]
+    return list(dict.fromkeys(name for name in named if name))
 
 
 @dataclass(frozen=True)

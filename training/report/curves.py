@@ -9,13 +9,20 @@ from training.report.collect import RunView, StageView
 from training.report.markup import Markup, element, section
 
 CHARTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "sft": (("loss",), ("mean_token_accuracy",), ("grad_norm",), ("learning_rate",), ("entropy",)),
+    "sft": (("loss", "eval_loss"), ("mean_token_accuracy",), ("grad_norm",), ("learning_rate",), ("entropy",)),
     "dpo": (
-        ("loss",),
+        ("loss", "eval_loss"),
         ("rewards/chosen", "rewards/rejected"),
         ("rewards/accuracies",),
         ("rewards/margins",),
         ("logps/chosen", "logps/rejected"),
+        ("grad_norm",),
+    ),
+    "reward_model": (
+        ("loss", "eval_loss"),
+        ("accuracy",),
+        ("margin",),
+        ("mean_reward", "min_reward", "max_reward"),
         ("grad_norm",),
     ),
     "grpo": (
@@ -38,7 +45,7 @@ NOT_REWARDS = ("reward/error_rate",)
 def curves_section(run: RunView) -> Markup | None:
     """The curves of every stage that has trained at least one step; None when none has."""
     parts: list[Markup] = []
-    for number, stage in enumerate(run.models):
+    for number, stage in enumerate(stage for stage in run.stages if stage.kind == "base" or stage.trains):
         rows = stage.lines("metrics.jsonl")
         charts = stage_charts(stage, rows, number)
         if charts:

@@ -10,6 +10,7 @@ from data.doctor.examination import Examination
 from data.doctor.flags import FLAGS, NOTES
 from data.doctor.preview import PADDING, STATES, Piece, lines, pieces
 from data.doctor.sequences import TokenRow
+from training.mixture import source_words
 from training.report.document import document
 from training.report.markup import Markup, element, escape, join, section, table
 
@@ -70,6 +71,7 @@ def _account(diagnosis: Any) -> Markup:
             of = "" if name == "row" else f" of {name}"
             spoken = f"{spread['min']:,} to {spread['max']:,}, median {spread['median']:,}, sum {spread['sum']:,}"
             rows.append([f"{what}{of}", spoken])
+    rows += [[f"Source {name}", source_words(facts)] for name, facts in diagnosis.sources.items()]
     bias = summary["length_bias"]
     if bias is not None:
         low, high = bias["ci95"]

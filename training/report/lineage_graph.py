@@ -32,7 +32,7 @@ def lineage_section(run: RunView) -> Markup:
 
 
 def _column(kind: str) -> int:
-    return SIDE if kind == "sample" else TRUNK
+    return SIDE if kind in ("sample", "reward_model") else TRUNK
 
 
 def _middle(row: int) -> float:

@@ -1,0 +1,50 @@
+"""What scores the draws of a `sample` stage beside the rewards: a reward model, and a judge of the user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from training.config.block import Block, Count
+
+STAGE = "stage:"
+"""How a reference to an earlier stage begins where a model or a file may stand as well."""
+
+
+def stage_named(reference: str | None) -> str | None:
+    """Return NAME of "stage:NAME"; None for any other reference."""
+    if reference is None or not reference.startswith(STAGE):
+        return None
+    return reference.removeprefix(STAGE).strip()
+
+
+class RewardModelScore(Block):
+    """Score with a reward model: the log-odds that it gives to a conversation, times the weight."""
+
+    model: str = Field(
+        min_length=1,
+        description='"stage:NAME" of an earlier stage of kind reward_model, or a reward model with one output: a local '
+        'folder or "org/name@commit-or-branch".',
+    )
+    weight: float = Field(default=1.0, description="Factor in the total.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_plain_string_names_the_model(cls, block: Any) -> Any:
+        return {"model": block} if isinstance(block, str) else block
+
+
+class Judge(Block):
+    """Score with a function of yours, called once a prompt with all its draws: an LLM behind an API, for example."""
+
+    callable: str = Field(
+        description='"package.module:function" with f(completions, prompts, **columns, **arguments) -> one number or '
+        "None a completion."
+    )
+    version: Count = Field(
+        description="Your version of the function; raise it when its scores change by something that its file does "
+        "not show: another model behind it, another prompt."
+    )
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments.")
+    weight: float = Field(default=1.0, description="Factor in the total.")

@@ -1,0 +1,75 @@
+"""Prompts that a `sample` stage has drawn and scored, kept in its folder until it is recorded.
+
+A stage that was killed goes on behind them. Each rank appends to a file of its own, a line for each group of prompts
+that were decoded together, on disk before the next group is drawn: a group is there as a whole or not at all. The files
+of all ranks are read, so that another number of ranks goes on as well.
+"""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import IO, Any
+
+from training.identity import canonical_json, sha256_text
+
+FINISHED_PROMPTS = "finished_prompts"
+"""The folder inside the stage's own; it goes when the record is there."""
+
+Row = dict[str, Any]
+
+
+def prompt_keys(rows: list[Row]) -> list[str]:
+    """Return what names each row: a hash of its content, and how many equal rows came before it."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for row in rows:
+        digest = sha256_text(canonical_json(row))
+        keys.append(f"{digest}/{seen[digest]}")
+        seen[digest] += 1
+    return keys
+
+
+class FinishedPrompts:
+    """The finished prompts of a stage by key; `add` makes some last, `rows` has all that any rank finished."""
+
+    def __init__(self, stage_folder: Path, rank: int) -> None:
+        folder = stage_folder / FINISHED_PROMPTS
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[str, Row] = {}
+        for path in sorted(folder.glob("*.jsonl")):
+            for group in whole_lines(path):
+                self.rows |= group
+        self._path = folder / f"{rank}.jsonl"
+        self._sink: IO[bytes] | None = None
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.rows
+
+    def add(self, finished: dict[str, Row]) -> None:
+        """Write finished prompts to disk; they are there when this returns."""
+        if self._sink is None:
+            cut_unfinished_line(self._path)
+            self._sink = self._path.open("ab")
+        self._sink.write((json.dumps(finished) + "\n").encode())
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        self.rows |= finished
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._sink is not None:
+            self._sink.close()
+
+
+def whole_lines(path: Path) -> list[Row]:
+    """Return the JSON objects of a file that other ranks may be writing; a last line without an end is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def cut_unfinished_line(path: Path) -> None:
+    """Remove what a killed process left of a line."""
+    if path.is_file():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
