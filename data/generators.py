@@ -7,6 +7,7 @@ functions only.
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,11 +31,11 @@ REFUSED_FAMILIES = {
 def instances(
     families: Mapping[str, Mapping[str, Any]], rows: int, seed: int, completions: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return `rows` rows {"prompt", "answer", "family"}, families interleaved in equal shares (the first ones get
-    the remainder).
+    """Return `rows` rows {"prompt", "answer", "family", "task"}, families interleaved in equal shares (the first ones
+    get the remainder). From `task`, a JSON text, `task_item` makes the item again.
 
-    `completions` adds "completion": "worked" for short reasoning that ends in the tagged answer, "bare" for the
-    tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
+    `completions` puts "completion" in its place: "worked" for short reasoning that ends in the tagged answer, "bare" for
+    the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
     not accept.
     """
     if completions not in (None, "worked", "bare"):
@@ -44,10 +45,13 @@ def instances(
     if rows < 1:
         raise UserError(f"generator.rows={rows} is not accepted; use 1 or more")
     streams = [entries(family, parameters, seed) for family, parameters in families.items()]
+    named = list(families.items())
     made = []
     for number in range(rows):
-        _, entry = next(streams[number % len(streams)])
-        made.append(_row(entry, completions))
+        family, parameters = named[number % len(named)]
+        index, entry = next(streams[number % len(streams)])
+        task = {"family": family, "parameters": dict(parameters), "seed": seed, "index": index}
+        made.append(_row(entry, task, completions))
     return made
 
 
@@ -68,6 +72,14 @@ def entries(family: str, parameters: Mapping[str, Any], seed: int) -> Iterator[t
                 question, answer = entry["question"].strip(), entry["answer"]
                 yield index, {"family": family, "question": question, "answer": answer, "metadata": entry["metadata"]}
             index += 1
+
+
+def task_item(task: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return (reasoning-gym data set, entry) of the item that a row's column `task` names."""
+    index = task["index"]
+    offset = index % VIRTUAL_SIZE
+    dataset = _dataset(task["family"], task["parameters"], _family_seed(task["seed"], task["family"]) + index - offset)
+    return dataset, dataset[offset]
 
 
 def check_families(families: Mapping[str, Mapping[str, Any]]) -> None:
@@ -97,12 +109,14 @@ def _is_sound(family: str, entry: Mapping[str, Any]) -> bool:
         return False
 
 
-def _row(entry: Mapping[str, Any], completions: str | None) -> dict[str, Any]:
+def _row(entry: Mapping[str, Any], task: Mapping[str, Any], completions: str | None) -> dict[str, Any]:
     row = {"prompt": entry["question"], "answer": entry["answer"], "family": entry["family"]}
     if completions == "worked":
         row["completion"] = worked_answer(entry["family"], entry["question"], entry["answer"], entry["metadata"])
     elif completions == "bare":
         row["completion"] = bare_answer(entry["answer"])
+    else:
+        row["task"] = json.dumps(task, sort_keys=True)
     return row
 
 

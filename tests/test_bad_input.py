@@ -13,13 +13,13 @@ import pytest
 from data.errors import UserError
 from launch.cli import main
 from tests.config_files import changed, write
+from tests.own_rewards import own
 from tests.stage_runs import LENGTH, planned, run_stage, stage, write_pipeline
 from training.config import load_pipeline
 from training.config.chat_templates import chat_template_path
 from training.models import load_tokenizer
 from training.plan import plan_run
 from training.record import read_record, write_json
-from training.rewards import REWARDS, Reward
 from training.run_folder import RESOLVED_NAME, RunFolder
 from training.run_stage import main as stage_main
 
@@ -241,14 +241,10 @@ def test_sample_that_keeps_nothing_says_why(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.parametrize("kind", ["grpo", "sample"])
 def test_reward_that_keeps_raising_stops_the_stage_with_4(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
-        raise ZeroDivisionError("a bug in the reward")
-
-    monkeypatch.setitem(REWARDS, "broken", Reward("broken", 1, broken))
     fields = {"trainer": {"max_steps": 5}} if kind == "grpo" else {}
-    config = write_pipeline(tmp_path, stage(kind, folder=tmp_path, rewards=[LENGTH, "broken"], **fields))
+    config = write_pipeline(tmp_path, stage(kind, folder=tmp_path, rewards=[LENGTH, own("broken")], **fields))
     assert run_stage(config, kind) == 4
     one_message(capsys, "completions could not be scored", "ZeroDivisionError: a bug in the reward")
     assert read_record(planned(config, kind).folder) is None

@@ -6,7 +6,7 @@ steps (`generation_batch_size` twice `batch_size`) and is stopped between them, 
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import training.train
+from tests.own_rewards import own
 from tests.stage_runs import LENGTH, learned, run_stage, stage, weights, write_pipeline
 from training.checkpoint import MANIFEST, committed
 from training.config import load_pipeline
 from training.plan import plan_run
 from training.preemption import Preemption
 from training.record import verify_record
-from training.rewards import REWARDS, Reward
 
 CHECKPOINTS = ("--set", "runtime.checkpoint_every=3")
 ROUND_OF_TWO_STEPS = {"num_generations": 4, "max_completion_length": 8, "generation_batch_size": 16}
@@ -41,20 +41,9 @@ def pipeline(folder: Path, case: str) -> Path:
     fields = {**CASES[case]}
     fields["trainer"] = {**fields.get("trainer", {}), "max_steps": 7}
     if fields["kind"] == "grpo":
-        fields |= {"rewards": [{**LENGTH, "max_length": 12, "buffer": 12}, "picky"], "max_error_rate": 0.9}
+        # `picky` cannot score some completions: the count of those must survive too.
+        fields |= {"rewards": [{**LENGTH, "max_length": 12, "buffer": 12}, own("picky")], "max_error_rate": 0.9}
     return write_pipeline(folder, stage(fields.pop("kind"), case, folder=folder, **fields))
-
-
-def picky(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
-    """A reward that cannot score some completions: the count of those must survive too."""
-    return [1 / (len(text) % 3) for text in completions]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def picky_is_a_reward() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setitem(REWARDS, "picky", Reward("picky", 1, picky))
-        yield
 
 
 def folder_of(config: Path, run_dir: Path, name: str) -> Path:

@@ -1,11 +1,14 @@
 """TRL's reward functions read from one scoring call, and an error in one reward reaches every reward of that row."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
+from tests.own_rewards import own
 from training.config import RewardSpec
 from training.reward_functions import RewardAdapter
-from training.rewards import REWARDS, Reward
-from training.rewards.scoring import RewardErrors, Scorer
+from training.rewards.scoring import RewardErrors, Scorer, Scores
 
 
 def chat(text: str) -> list[dict[str, str]]:
@@ -16,21 +19,22 @@ PROMPT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content"
 EXTRAS = {"trainer_state": object(), "log_extra": print, "log_metric": print}
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """A reward named `probe` that notes its calls and raises on the completion "boom"."""
-    seen: list[list[str]] = []
+class CountingScorer(Scorer):
+    """Counts its batches."""
 
-    def probe(completions: list[str], prompts: list[str], **columns: list) -> list[float | None]:
-        seen.append(completions)
-        assert prompts == ["3 + 4 ="] * len(completions)
-        assert set(columns) == {"answer", "completion_tokens"}
-        if "boom" in completions:
-            raise ValueError("cannot score this")
-        return [0.5] * len(completions)
+    batches = 0
 
-    monkeypatch.setitem(REWARDS, "probe", Reward("probe", 1, probe))
-    return seen
+    def score(self, *arguments: Any) -> Scores:
+        self.batches += 1
+        return super().score(*arguments)
+
+
+@pytest.fixture(scope="module")
+def adapter() -> Iterator[RewardAdapter]:
+    """`answer` and `probe`, which raises on the completion "boom" and where it gets more than it should."""
+    scorer = CountingScorer([RewardSpec(name="answer"), RewardSpec(**own("probe"))], 1.0)
+    yield RewardAdapter(scorer)
+    scorer.close()
 
 
 def score(adapter: RewardAdapter, completions: list[list[dict[str, str]]]) -> dict[str, list[float | None]]:
@@ -41,22 +45,21 @@ def score(adapter: RewardAdapter, completions: list[list[dict[str, str]]]) -> di
     }
 
 
-def test_all_functions_of_a_batch_share_one_scoring_call(calls: list[list[str]]) -> None:
-    adapter = RewardAdapter(Scorer([RewardSpec(name="answer"), RewardSpec(name="probe")], 0.05))
+def test_all_functions_of_a_batch_share_one_scoring_call(adapter: RewardAdapter) -> None:
+    before = adapter.scorer.batches  # type: ignore[attr-defined]
     scores = score(adapter, [chat("<answer>7</answer>"), chat("<answer>8</answer>")])
     assert scores == {"answer": [1.0, 0.0], "probe": [0.5, 0.5]}
-    assert len(calls) == 1
+    assert adapter.scorer.batches == before + 1  # type: ignore[attr-defined]
     score(adapter, [chat("7"), chat("8")])
-    assert len(calls) == 2
+    assert adapter.scorer.batches == before + 2  # type: ignore[attr-defined]
 
 
-def test_an_error_makes_the_whole_completion_unscorable(calls: list[list[str]]) -> None:
-    adapter = RewardAdapter(Scorer([RewardSpec(name="answer"), RewardSpec(name="probe")], 0.05))
+def test_an_error_makes_the_whole_completion_unscorable(adapter: RewardAdapter) -> None:
     scores = score(adapter, [chat("boom"), chat("<answer>7</answer>")])
     assert scores == {"answer": [None, 1.0], "probe": [None, 0.5]}
 
 
-def test_too_many_unscorable_completions_stop_the_run(calls: list[list[str]]) -> None:
-    adapter = RewardAdapter(Scorer([RewardSpec(name="probe")], 0.05))
+def test_too_many_unscorable_completions_stop_the_run() -> None:
+    adapter = RewardAdapter(Scorer([RewardSpec(**own("probe"))], 0.05))
     with pytest.raises(RewardErrors, match="could not be scored"):
         score(adapter, [chat("boom"), chat("fine")] * 10)

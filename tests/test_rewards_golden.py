@@ -4,33 +4,34 @@ import threading
 
 import pytest
 
-from training.rewards import REWARDS, answer_cases, format_cases, length_cases
+from training.rewards import REWARDS
 from training.rewards.cases import Case
+from training.rewards.golden import CASES, is_met, score
 
-CASES = {"answer": answer_cases.CASES, "format": format_cases.CASES, "length": length_cases.CASES}
 NAMED = [pytest.param(name, case, id=f"{name}-{case.why}") for name, cases in CASES.items() for case in cases]
-
-
-def score(name: str, case: Case) -> float | None:
-    reward = REWARDS[name]
-    columns = {column: [value] for column, value in case.columns.items()}
-    parameters = {**reward.parameters, **case.parameters}
-    return reward.function([case.completion], [case.prompt], **columns, **parameters)[0]
 
 
 @pytest.mark.parametrize(("name", "case"), NAMED)
 def test_reward_golden_case_is_met(name: str, case: Case) -> None:
-    assert score(name, case) == (None if case.expected is None else pytest.approx(case.expected))
+    assert is_met(found := score(name, case), case.expected), f"{found} is not {case.expected}: {case}"
 
 
 def test_reward_every_shipped_reward_has_golden_cases() -> None:
     assert CASES.keys() == REWARDS.keys()
 
 
+def test_every_kind_of_instruction_has_a_case_that_follows_it_and_one_that_does_not() -> None:
+    from training.rewards.constraints import KINDS
+    from training.rewards.instructions_cases import ROWS
+
+    assert {kind for kind, *_, follows, _ in ROWS if follows} == set(KINDS)
+    assert {kind for kind, *_, follows, _ in ROWS if not follows} == set(KINDS)
+
+
 def test_answer_off_the_main_thread_gives_the_same_scores() -> None:
     """math-verify's own timeouts need the main thread; elsewhere they raise."""
     found: list[float | None] = []
-    thread = threading.Thread(target=lambda: found.extend(score("answer", case) for case in answer_cases.CASES))
+    thread = threading.Thread(target=lambda: found.extend(score("answer", case) for case in CASES["answer"]))
     thread.start()
     thread.join()
-    assert found == [case.expected for case in answer_cases.CASES]
+    assert found == [case.expected for case in CASES["answer"]]

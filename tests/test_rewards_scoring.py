@@ -6,23 +6,16 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
-from training.rewards import REWARDS, Reward
+from tests.own_rewards import own
 from training.rewards.scoring import RewardErrors, Scorer
 
 
 def spec(name: str, weight: float = 1.0, **params: Any) -> SimpleNamespace:
-    return SimpleNamespace(name=name, weight=weight, params=params)
+    return SimpleNamespace(name=name, weight=weight, params=params, callable=None, version=None)
 
 
-def breaks_on_bad(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
-    if any("bad" in completion for completion in completions):
-        raise KeyError("bad input")
-    return [1.0] * len(completions)
-
-
-@pytest.fixture
-def breaking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(REWARDS, "breaks", Reward("breaks", 1, breaks_on_bad))
+def own_spec(name: str) -> SimpleNamespace:
+    return SimpleNamespace(weight=1.0, params={}, **own(name))
 
 
 def test_scorer_total_is_the_weighted_sum() -> None:
@@ -46,9 +39,8 @@ def test_scorer_no_applicable_reward_gives_no_total() -> None:
     assert Scorer([spec("answer")], 0.0).score(["7"], ["q"], {"answer": [None]}).total == [None]
 
 
-@pytest.mark.usefixtures("breaking")
 def test_scorer_exception_makes_only_that_completion_unscorable() -> None:
-    scorer = Scorer([spec("breaks"), spec("format")], 0.5)
+    scorer = Scorer([own_spec("breaks"), spec("format")], 0.5)
     scores = scorer.score(["<answer>7</answer>", "bad", "good"], ["q"] * 3, {})
     assert scores.per_reward == {"breaks": [1.0, None, 1.0], "format": [1.0, None, 0.0]}
     assert scores.total == [2.0, None, 1.0]
@@ -56,29 +48,20 @@ def test_scorer_exception_makes_only_that_completion_unscorable() -> None:
     assert scorer.error_rate == pytest.approx(1 / 3)
 
 
-@pytest.mark.usefixtures("breaking")
 def test_scorer_error_rate_is_judged_from_twenty_completions_on() -> None:
     """One error in 19 is not judged; at 20 completions 1/20 is 5 %, which 5 % allows; the second, 2/21, is too many."""
-    scorer = Scorer([spec("breaks")], 0.05)
+    scorer = Scorer([own_spec("breaks")], 0.05)
     scorer.score(["bad"] + ["good"] * 18, ["q"] * 19, {})
     scorer.score(["good"], ["q"], {})
     with pytest.raises(RewardErrors, match=r"2 of 21 .* 'bad input'"):
         scorer.score(["bad"], ["q"], {})
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "no number"])
-def test_scorer_value_that_is_no_finite_number_is_an_error(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
-    monkeypatch.setitem(REWARDS, "odd", Reward("odd", 1, lambda completions, prompts, **columns: [value]))
-    scores = Scorer([spec("odd")], 1.0).score(["text"], ["q"], {})
-    assert scores.total == [None]
-    assert scores.errors[0] is not None
-
-
-def test_scorer_reward_that_returns_too_few_values_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(REWARDS, "short", Reward("short", 1, lambda completions, prompts, **columns: []))
-    scores = Scorer([spec("short")], 1.0).score(["one", "two"], ["q", "q"], {})
-    assert scores.per_reward["short"] == [None, None]
-    assert all(error is not None for error in scores.errors)
+def test_scorer_value_that_is_no_finite_number_is_an_error() -> None:
+    scores = Scorer([own_spec("returns")], 1.0).score(["nan", "inf", "text", "none", "nothing"], ["q"] * 5, {})
+    assert scores.total == [None] * 5
+    assert [error is None for error in scores.errors] == [False, False, False, True, False]
+    assert scores.errors[4] == "returns: ValueError: returned 0 values for 1 completion"
 
 
 def test_scorer_parameters_reach_the_reward_and_columns_of_their_name_do_not() -> None:

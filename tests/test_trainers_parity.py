@@ -19,6 +19,7 @@ from torch.utils.data import BatchSampler
 from trl.trainer.utils import RepeatSampler
 
 import training.grpo
+from tests.own_rewards import ANSWERS, own
 from tests.stage_runs import pair_rows, planned, run_stage, sft_rows, stage, write_pipeline
 from tests.test_signal_rows import micro_batch
 from tests.test_signal_rows import trainer as grpo_trainer
@@ -26,7 +27,6 @@ from training.dpo import DpoTrainer
 from training.grpo_trainer import GrpoTrainer
 from training.models import load_policy, load_tokenizer
 from training.resumable import EpochRepeatSampler, EpochSampler
-from training.rewards import REWARDS, Reward
 from training.sft import SftTrainer
 from training.train import use_trained_positions_head
 
@@ -191,31 +191,19 @@ def test_loss_with_the_trained_positions_head_equals_trl_s(
 
 
 TEXTS = ("a", "b", "c", "d")
-ANSWERS = {"a": 1.0, "b": 0.0, "c": 0.0, "d": 1.0}
-HALVES = {"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.0}
 
 
 def grpo_samples(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, rewards: list[Any], raising: str = ""
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, rewards: list[Any]
 ) -> list[dict[str, Any]]:
     """The rows of samples.jsonl of one step in which every prompt gets the completions a, b, c and d.
 
-    Reward `first` gives them 1, 0, 0, 1 and `second` 1, 1, 0, 0, but raises on the completion `raising`.
+    Reward `first` gives them 1, 0, 0, 1 and `second` 1, 1, 0, 0, but raises on the completion that its parameter names.
     """
     tokenizer = load_tokenizer(tiny_model)
     drawn = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in TEXTS]
     monkeypatch.setattr(training.grpo, "generate", lambda model, prompts, *rest, **options: drawn * len(prompts))
 
-    def first(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
-        return [ANSWERS[text] for text in completions]
-
-    def second(completions: list[str], prompts: list[str], **columns: Any) -> list[float | None]:
-        if raising in completions:
-            raise ZeroDivisionError("cannot score this")
-        return [HALVES[text] for text in completions]
-
-    for function in (first, second):
-        monkeypatch.setitem(REWARDS, function.__name__, Reward(function.__name__, 1, function))
     block = stage("grpo", folder=tmp_path, rows=8, rewards=rewards, trainer={"max_steps": 1}, max_error_rate=0.5)
     config = write_pipeline(tmp_path, block)
     assert run_stage(config, "grpo") == 0
@@ -233,7 +221,7 @@ def test_grpo_advantages_of_one_reward_by_hand(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rewards 1, 0, 0, 1: mean 1/2, sample deviation sqrt(4 x 1/4 / 3) = 0.57735; (r - 1/2) / 0.57745 = +-0.86588."""
-    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, ["first"])
+    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, [own("first")])
     assert advantages(rows) == pytest.approx([0.86588, -0.86588, -0.86588, 0.86588], abs=1e-4)
     assert [row["rewards"] for row in rows[:4]] == [{"first": ANSWERS[text]} for text in TEXTS]
 
@@ -243,7 +231,7 @@ def test_grpo_advantages_of_weighted_rewards_by_hand(
 ) -> None:
     """first + second / 2 = 1.5, 0.5, 0, 1: mean 0.75, deviations 0.75, -0.25, -0.75, 0.25, sample deviation
     sqrt(1.25 / 3) = 0.64550; divided by 0.64560: 1.16171, -0.38724, -1.16171, 0.38724."""
-    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, ["first", {"name": "second", "weight": 0.5}])
+    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, [own("first"), own("second", weight=0.5)])
     assert advantages(rows) == pytest.approx([1.16171, -0.38724, -1.16171, 0.38724], abs=1e-4)
 
 
@@ -252,7 +240,7 @@ def test_grpo_completion_with_an_error_in_one_reward_is_left_out_of_its_group(
 ) -> None:
     """`second` raises on c. The others have first + second = 2, 1, 1: mean 4/3, deviations 2/3, -1/3, -1/3, sample
     deviation sqrt((4 + 1 + 1) / 9 / 2) = 0.57735; divided by 0.57745: 1.15450, -0.57725, -0.57725. c learns nothing."""
-    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, ["first", "second"], raising="c")
+    rows = grpo_samples(tmp_path, tiny_model, monkeypatch, [own("first"), own("second", raising="c")])
     assert advantages(rows) == pytest.approx([1.15450, -0.57725, 0.0, -0.57725], abs=1e-4)
     assert rows[2]["rewards"] == {"first": None, "second": None}
 

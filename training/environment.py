@@ -11,7 +11,8 @@ from typing import Any
 
 PACKAGES = (
     "posttrain", "torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed", "tokenizers", 
-    "safetensors", "numpy", "pydantic", "reasoning-gym", "math-verify", "wandb", "vllm", "flash-attn", "bitsandbytes",
+    "safetensors", "numpy", "pydantic", "reasoning-gym", "math-verify", "py3langid", "wandb", "vllm", "flash-attn",
+    "bitsandbytes",
 )  # fmt: skip
 """Packages that can change what a stage computes or what it writes; absent ones are left out."""
 

@@ -12,13 +12,10 @@ if TYPE_CHECKING:
 
 
 def reward_facts(stage: Any) -> list[dict[str, Any]]:
-    """Names, versions and weights of a stage's rewards, for the record."""
-    from training.rewards import REWARDS
+    """What identifies each of a stage's rewards, for the record."""
+    from training.rewards.resolve import reward_identity
 
-    return [
-        {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
-        for spec in getattr(stage, "rewards", [])
-    ]
+    return [reward_identity(spec) for spec in getattr(stage, "rewards", [])]
 
 
 def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:

@@ -192,3 +192,9 @@ def render_markdown() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(render_markdown())
+    "perf/scored_per_s": Metric(
+        "Scoring",
+        "completions/s",
+        "Completions scored per second of scoring so far, over all ranks; in steps that begin a rollout round.",
+        ("grpo",),
+    ),

@@ -222,11 +222,12 @@ def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
 
 
 def _reward(spec: RewardSpec, stage: str) -> dict[str, Any]:
-    from training.rewards import REWARDS
+    from training.rewards.resolve import reward_identity
 
-    if spec.name not in REWARDS:
-        raise UserError(f"stages.{stage}.rewards: {spec.name} is no reward; choose one of {', '.join(sorted(REWARDS))}")
-    return {"name": spec.name, "version": REWARDS[spec.name].version, "weight": spec.weight, "params": spec.params}
+    try:
+        return reward_identity(spec)
+    except UserError as error:
+        raise UserError(f"stages.{stage}.{error}") from error
 
 
 def _template(value: str | None, key: str) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ from launch.verbs import (
     plan,
     rehearse,
     report,
+    rewards,
     run,
     schema,
     status,
@@ -20,4 +21,4 @@ from launch.verbs import (
     sweep,
 )
 
-VERBS = (run, plan, doctor, data, rehearse, sweep, submit, status, cancel, lineage, schema, report, clean)
+VERBS = (run, plan, doctor, data, rewards, rehearse, sweep, submit, status, cancel, lineage, schema, report, clean)

@@ -68,6 +68,20 @@ class Runtime(Block):
         "code 75. Null heeds the end of the Slurm job, if there is one.",
     )
     log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
+    reward_workers: Count | None = Field(
+        default=None,
+        description="Processes in which a rank scores completions; null divides the cores among the ranks, at most 8.",
+    )
+    reward_time_limit: Annotated[float, Field(gt=0)] = Field(
+        default=30.0,
+        description="Seconds one reward may take for one completion; beyond them its process is killed and the "
+        "completion is an error.",
+    )
+    reward_memory_gb: Annotated[float, Field(gt=0)] = Field(
+        default=4.0,
+        description="Address space of a process that scores completions, in GB (1e9 bytes); what a reward cannot "
+        "allocate is an error of the completion.",
+    )
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
 
     @model_validator(mode="after")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.formats.table import FORMATS
-from data.own_rows import source_file
+from data.own_functions import source_file
+from data.own_rows import KEY
 from training.config.chat_templates import chat_template_path, shipped_chat_templates
 from training.config.cross_checks import Finding
 from training.config.data_blocks import PURPOSES, DataBlock
@@ -106,7 +107,7 @@ def callables_are_found(pipeline: Pipeline) -> Iterator[Finding]:
     for at, block in data_blocks(pipeline):
         if block.callable is not None:
             try:
-                source_file(block.callable)
+                source_file(block.callable, KEY)
             except UserError as error:
                 yield (*at, "callable"), str(error)
 

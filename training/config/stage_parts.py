@@ -37,11 +37,23 @@ class Lora(Block):
     )
 
 
+_OWN_KEYS = ("name", "weight", "callable", "version", "params")
+
+
 class RewardSpec(Block):
     """One reward: a plain name, or a mapping of name, weight and the reward's own parameters beside them."""
 
-    name: str = Field(description="Name of a shipped reward: answer, format or length.")
+    name: str = Field(description="Name of a shipped reward (docs/rewards.md), or one for your own function.")
     weight: float = Field(default=1.0, description="Factor in the total.")
+    callable: str | None = Field(
+        default=None,
+        description='Your own reward, a function of (completions, prompts, **columns): "package.module:function".',
+    )
+    version: Count | None = Field(
+        default=None,
+        description="callable only: your version of the function; raise it when its rewards change by something that "
+        "its file does not show.",
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="The reward's own parameters.")
 
     @model_validator(mode="before")
@@ -51,8 +63,16 @@ class RewardSpec(Block):
             return {"name": spec}
         if not isinstance(spec, dict):
             return spec
-        own = {key: value for key, value in spec.items() if key in ("name", "weight", "params")}
+        own = {key: value for key, value in spec.items() if key in _OWN_KEYS}
         loose = {key: value for key, value in spec.items() if key not in own}
         if not loose:
             return own
         return {**own, "params": {**own.get("params", {}), **loose}}
+
+    @model_validator(mode="after")
+    def a_callable_has_a_version(self) -> RewardSpec:
+        if self.callable is not None and self.version is None:
+            raise ValueError("a callable needs a version: 1, to be raised when it changes by more than its file")
+        if self.callable is None and self.version is not None:
+            raise ValueError("version belongs to a callable and does nothing here; remove it")
+        return self

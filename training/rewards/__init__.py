@@ -1,43 +1,39 @@
 """The shipped rewards, each pure, versioned and in a file of its own with golden cases beside it.
 
 A reward is `f(completions, prompts, **columns) -> list[float | None]`: the assistant's text and the row's columns,
-nothing else. 0.0 means wrong, None means not applicable. Change what one returns and its version must rise: versions
-are part of every fingerprint. `training.rewards.scoring` calls them; nothing else should, except where one reward is
-all that is asked.
+nothing else, each completion on its own. 0.0 means wrong, None means not applicable. Change what one returns and its
+version must rise: versions are part of every fingerprint. `training.rewards.scoring` has them called, in worker
+processes; nothing else should, except where one reward is all that is asked.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
 from training.rewards.answer import answer
+from training.rewards.choice import choice
+from training.rewards.cosine_length import check_cosine, cosine_length
+from training.rewards.exact import exact
 from training.rewards.format import check_tags, format_tags
+from training.rewards.instructions import check_score, instructions
+from training.rewards.language import check_language, language
 from training.rewards.length import check_lengths, soft_overlong
+from training.rewards.reasoning_gym import load_families, reasoning_gym
+from training.rewards.regex import check_pattern, regex
+from training.rewards.repetition import check_repetition, repetition
+from training.rewards.reward import Reward
 
-
-def _accept_any(parameters: Mapping[str, Any]) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class Reward:
-    """A reward function, its version, its parameters with defaults, and the data columns it cannot do without.
-
-    `check` raises UserError for parameter values it does not accept; it gets all parameters, defaults filled in.
-    """
-
-    name: str
-    version: int
-    function: Callable[..., list[float | None]]
-    parameters: dict[str, Any] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
-    check: Callable[[Mapping[str, Any]], None] = _accept_any
-
+INSTRUCTION_COLUMNS = ("instruction_id_list", "kwargs")
+COSINE = {"max_length": None, "right": [2.0, 1.0], "wrong": [-10.0, 0.0], "exceeded": -10.0}
+OVERLONG = {"max_length": None, "buffer": None, "unit": "tokens"}
+PATTERN = {"pattern": None, "full": False, "ignore_case": False, "thinking": False}
 
 REWARDS: dict[str, Reward] = {
-    "answer": Reward("answer", 1, answer, {"strict": False}, ("answer",)),
+    "answer": Reward("answer", 2, answer, {"strict": False}, ("answer",)),
+    "choice": Reward("choice", 1, choice, {"strict": False}, ("answer",)),
+    "exact": Reward("exact", 1, exact, {"ignore_case": False, "ignore_punctuation": False}, ("answer",)),
+    "regex": Reward("regex", 1, regex, PATTERN, (), check_pattern),
+    "reasoning_gym": Reward("reasoning_gym", 1, reasoning_gym, {"strict": False}, ("task",), prepare=load_families),
+    "instructions": Reward("instructions", 1, instructions, {"score": "share"}, INSTRUCTION_COLUMNS, check_score),
     "format": Reward("format", 1, format_tags, {"tags": ["answer"]}, (), check_tags),
-    "length": Reward(
-        "length", 1, soft_overlong, {"max_length": None, "buffer": None, "unit": "tokens"}, (), check_lengths
-    ),
+    "length": Reward("length", 1, soft_overlong, OVERLONG, (), check_lengths),
+    "cosine_length": Reward("cosine_length", 1, cosine_length, COSINE, ("answer",), check_cosine),
+    "repetition": Reward("repetition", 1, repetition, {"ngram": 3, "max_penalty": -1.0}, (), check_repetition),
+    "language": Reward("language", 1, language, {"language": None, "among": None}, (), check_language),
 }

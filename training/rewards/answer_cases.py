@@ -97,6 +97,50 @@ MALFORMED = [
     _case("<answer>144</answer>", None, None, "no expected answer: not applicable"),
 ]
 
+
+EXTENDED = [
+    _case("<answer>50%</answer>", "50%", 1.0, "a percentage as asked"),
+    _case("<answer>50</answer>", "50%", 1.0, "the sign left out"),
+    _case("<answer>0.5</answer>", "50%", 1.0, "a share for a percentage"),
+    _case("<answer>\\frac{1}{2}</answer>", "50\\%", 1.0, "a fraction for a percentage"),
+    _case("<answer>50 \\%</answer>", "0.5", 1.0, "a percentage for a share"),
+    _case("<answer>٥٠٪</answer>", "50%", 1.0, "an Arabic percentage"),
+    _case("<answer>0.5%</answer>", "50%", 0.0, "a hundredth of the percentage"),
+    _case("<answer>5000%</answer>", "50%", 0.0, "a hundred times the percentage"),
+    _case("<answer>5 cm</answer>", "5 cm", 1.0, "a unit as asked"),
+    _case("<answer>5cm</answer>", "5 cm", 1.0, "no space before the unit"),
+    _case("<answer>5</answer>", "5 cm", 1.0, "the unit left out"),
+    _case("<answer>5 centimetres</answer>", "5 cm", 1.0, "the unit spelled out"),
+    _case("<answer>0.05 m</answer>", "5 cm", 1.0, "another unit of the same length"),
+    _case("<answer>$5\\,\\text{cm}$</answer>", "5 cm", 1.0, "the unit in LaTeX"),
+    _case("<answer>x = 5 cm</answer>", "5 cm", 1.0, "named and measured"),
+    _case("It is 90 minutes.", "1.5 hours", 1.0, "another unit in a sentence"),
+    _case("<answer>72 km/h</answer>", "20 m/s", 1.0, "a speed"),
+    _case("<answer>10000 cm^2</answer>", "1 square metre", 1.0, "an area"),
+    _case("<answer>5 m</answer>", "5 cm", 0.0, "the number with another unit"),
+    _case("<answer>5 kg</answer>", "5 cm", 0.0, "a unit of something else"),
+    _case("<answer>5 m^2</answer>", "5 m", 0.0, "an area is no length"),
+    _case("<answer>6 cm</answer>", "5 cm", 0.0, "another number"),
+    _case("<answer>5 cm or 6 cm</answer>", "5 cm", 0.0, "two quantities"),
+    _case("<answer>(1, 5]</answer>", "(1, 5]", 1.0, "a half-open interval"),
+    _case("<answer>\\left(1, 5\\right]</answer>", "(1,5]", 1.0, "an interval in LaTeX"),
+    _case("<answer>1 < x \\le 5</answer>", "(1, 5]", 1.0, "an inequality for an interval"),
+    _case("<answer>x > 3</answer>", "(3, \\infty)", 1.0, "a one-sided inequality"),
+    _case("<answer>3 < x</answer>", "x > 3", 1.0, "the other way round"),
+    _case("<answer>(2, ∞) ∪ (-∞, 1)</answer>", "(-\\infty, 1) \\cup (2, \\infty)", 1.0, "a union in another order"),
+    _case("<answer>x < 1 or x > 2</answer>", "(-\\infty, 1) \\cup (2, \\infty)", 1.0, "a union of inequalities"),
+    _case("<answer>[1, 5]</answer>", "(1, 5]", 0.0, "an end that does not belong"),
+    _case("<answer>[1, 5)</answer>", "(1, 5]", 0.0, "the other end"),
+    _case("<answer>[1, 5]</answer>", "(1, 5)", 0.0, "square brackets for round ones"),
+    _case("<answer>x \\ge 3</answer>", "(3, \\infty)", 0.0, "an end too many"),
+    _case("<answer>(3, -\\infty)</answer>", "(3, \\infty)", 0.0, "the wrong infinity"),
+    _case("<answer>1 1/2</answer>", "3/2", 1.0, "a mixed number"),
+    _case("<answer>1\\frac{1}{2}</answer>", "1.5", 1.0, "a mixed number in LaTeX is not eleven halves"),
+    _case("<answer>11/2</answer>", "1\\frac{1}{2}", 0.0, "nor the other way round"),
+    _case("<answer>-2 1/4</answer>", "-9/4", 1.0, "a negative mixed number"),
+    _case("<answer>\\frac12</answer>", "1/2", 1.0, "a fraction without braces"),
+]
+
 ADVERSARIAL = [
     _case("<answer>7 or 8</answer>", "7", 0.0, "two answers in the tag, the first right"),
     _case("<answer>7 or 8</answer>", "8", 0.0, "two answers in the tag, the second right"),
@@ -145,4 +189,4 @@ STRICT = [
     _case("anything", None, None, "no expected answer: not applicable", strict=True),
 ]
 
-CASES = RIGHT + WRONG + MALFORMED + ADVERSARIAL + STRICT
+CASES = RIGHT + WRONG + MALFORMED + EXTENDED + ADVERSARIAL + STRICT

@@ -11,6 +11,8 @@ MIN_PROMPT = 20
 
 _LATEX_WRAPPERS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit|operatorname)\s*\{([^{}]*)\}")
 _LATEX_SPACES = re.compile(r"\\[!,;:> ]|\\(?:left|right|quad|displaystyle)(?![a-zA-Z])|\{,\}")
+_LATEX_MIXED = re.compile(r"(?<=\d)\s*(?=\\[dtc]?frac\s*[\d{])")
+_LATEX_SHORT_FRACTION = re.compile(r"\\[dtc]?frac\s*(\d)\s*(\d)(?!\d)")
 _LATEX_FRACTION = re.compile(r"\\[dtc]?frac\s*\{\s*([-+]?[\d.]+)\s*\}\s*\{\s*([-+]?[\d.]+)\s*\}")
 
 
@@ -87,7 +89,8 @@ def plain_latex(text: str) -> str:
         return text
     text = _LATEX_WRAPPERS.sub(r"\1", text)
     text = _LATEX_SPACES.sub(lambda match: "," if match[0] == "{,}" else "", text)
-    text = _LATEX_FRACTION.sub(r"\1/\2", text)
+    text = _LATEX_MIXED.sub(" ", text)
+    text = _LATEX_FRACTION.sub(r"\1/\2", _LATEX_SHORT_FRACTION.sub(r"\1/\2", text))
     for latex, plain in (
         ("\\times", "×"),
         ("\\cdot", "×"),

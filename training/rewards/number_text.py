@@ -31,8 +31,10 @@ _PUNCTUATION = str.maketrans(
 _DIGITS = r"(?:\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)|\d{1,3}(?:\u00a0\d{3})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 # Not inside a word (x2) nor right after a decimal point, and not the 0 of 0x1f.
+_MIXED = r"(?:(?P<whole>\d{1,9})[ \t]+(?=\d{1,9}/\d))?"
 NUMBER = re.compile(
-    rf"(?<![\w.])(?:(?<![)\]])[-+])?(?P<top>{_DECIMAL})(?![xX][\da-fA-F])(?:\s*/\s*(?P<bottom>-?{_DECIMAL}))?(?![.]\d)"
+    rf"(?<![\w.])(?:(?<![)\]])[-+])?{_MIXED}(?P<top>{_DECIMAL})(?![xX][\da-fA-F])"
+    rf"(?:\s*/\s*(?P<bottom>-?{_DECIMAL}))?(?![.]\d)"
 )
 
 
@@ -75,7 +77,8 @@ def whole_number(text: str) -> Number | None:
     stripped = re.sub(r"^([-+])\s+", r"\1", plain_digits(text).strip().strip("%$€£°").strip())
     stripped = re.sub(r"^([-+])[$€£]", r"\1", stripped).rstrip(".")
     match = NUMBER.fullmatch(stripped)
-    return _number(match) if match else None
+    number = _number(match) if match else None
+    return number if number is not None and number.start == 0 else None
 
 
 def _number(match: re.Match[str]) -> Number | None:
@@ -92,7 +95,12 @@ def _number(match: re.Match[str]) -> Number | None:
     bottom = -bottom if match["bottom"].startswith("-") else bottom
     value = top / bottom
     lowest = (value.numerator, value.denominator) in ((top, bottom), (-top, -bottom))
-    return Number(value, True, lowest, match.start(), match.end())
+    if match["whole"] is None:
+        return Number(value, True, lowest, match.start(), match.end())
+    if abs(value) >= 1:  # two numbers beside each other: the fraction is the last of them
+        return Number(abs(value), True, lowest, match.start("top"), match.end())
+    whole = Fraction(match["whole"])
+    return Number(value - whole if negative else value + whole, True, lowest, match.start(), match.end())
 
 
 def _value(text: str) -> Fraction | None:

@@ -1,0 +1,79 @@
+"""The parent's end of one reward worker: starting it, the pipes to and from it, and killing it with all it started."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerProcess:
+    """One running worker. `rows` are the numbers of the rows it has yet to finish, `at` the reward it is at."""
+
+    def __init__(self, setup: dict[str, Any], deadline: float) -> None:
+        """Start it and send what to load; it says later whether it is ready, by `deadline` (monotonic seconds)."""
+        jobs, self._jobs = os.pipe()
+        self.results, results = os.pipe()
+        command = [sys.executable, "-P", "-m", "training.rewards.worker", str(jobs), str(results), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                pass_fds=(jobs, results),
+                start_new_session=True,
+                env=worker_environment(),
+            )
+        finally:
+            os.close(jobs)
+            os.close(results)
+        self.ready = False
+        self.rows: list[int] = []
+        self.at = 0
+        self.deadline = deadline
+        self._received = b""
+        self.send(setup)
+
+    def send(self, message: Any) -> None:
+        """Write one line; the death of a worker is heard when its results end."""
+        rest = memoryview(json.dumps(message).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):
+            while rest:
+                rest = rest[os.write(self._jobs, rest) :]
+
+    def receive(self) -> list[Any] | None:
+        """Return the messages that have arrived, None once the worker has died or writes no messages any more."""
+        chunk = os.read(self.results, 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._received = (self._received + chunk).split(b"\n")
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:  # A reward has found the pipe and written into it.
+            return None
+
+    def has_died(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    def kill(self) -> str:
+        """End it and everything in its session; returns how it ended, for people."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        code = self._process.wait()
+        for descriptor in (self._jobs, self.results):
+            os.close(descriptor)
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def worker_environment() -> dict[str, str]:
+    """The rank's environment without its GPUs, one thread a worker, and the same order of sets in every process."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    own = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, **own, **dict.fromkeys(SINGLE_THREADED, "1")}
