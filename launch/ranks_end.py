@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from launch.follow import tail
-from training.exit_codes import FAILED, INTERRUPTED, PREEMPTED, STOPPED, USER_ERROR
+from training.exit_codes import FAILED, INTERRUPTED, PREEMPTED, ROLLED_BACK, STOPPED, USER_ERROR
 
 TAIL_LINES = 30
 
@@ -59,7 +59,7 @@ class RanksEnd:
         codes = self.codes.values()
         if not any(codes):
             return PREEMPTED if self.signals else 0
-        for code in (USER_ERROR, STOPPED):
+        for code in (USER_ERROR, STOPPED, ROLLED_BACK):
             if code in codes:
                 return code
         return PREEMPTED if self.failed is not None and self.failed.is_preemption(self.signals) else FAILED
@@ -117,7 +117,8 @@ def failure_text(end: RanksEnd, stage: str) -> str | None:
         return None
     if failed.number == 0:
         ended = how_it_ended(failed.code)
-        return None if failed.code in (USER_ERROR, STOPPED) else f"{stage}: rank 0 {ended}; log: {failed.log_path}"
+        told = failed.code in (USER_ERROR, STOPPED, ROLLED_BACK)
+        return None if told else f"{stage}: rank 0 {ended}; log: {failed.log_path}"
     lines = "".join(f"  | {line}\n" for line in tail(failed.log_path, TAIL_LINES))
     return f"{stage}: rank {failed.number} {how_it_ended(failed.code)}; the end of {failed.log_path}:\n{lines.rstrip()}"
 

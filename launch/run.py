@@ -24,7 +24,8 @@ from launch.room import require_room
 from launch.slots import require_hosts
 from launch.slurm.container import container_of, inside, one_task_inside
 from training.config import Pipeline, Runtime, load_pipeline
-from training.exit_codes import FAILED, GATE_NOT_MET, INTERRUPTED, PREEMPTED, STOPPED
+from training.exit_codes import FAILED, GATE_NOT_MET, INTERRUPTED, PREEMPTED, ROLLED_BACK, STOPPED
+from training.interventions import identity_of
 from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.progress import duration
@@ -56,13 +57,15 @@ def run(request: RunRequest) -> int:
     with RunLock(folder.path) as lock:
         plan = plan_run(pipeline, folder.path)
         require_room(pipeline, folder.path, plan.stages)
-        folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
-        save_pins(folder.path, plan.pins)
+        write_down(request, pipeline, folder, plan)
         say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
         code = 0 if plan.done else check_configs(request, pipeline, folder, lock)
         if code == 0:
             code = run_stages(
-                plan, lambda stage: start_ranks(request, pipeline, folder, lock, stage), request.past_gates
+                plan,
+                lambda stage: start_ranks(request, pipeline, folder, lock, stage),
+                request.past_gates,
+                lambda: write_down(request, pipeline, folder, plan_run(pipeline, folder.path)),
             )
         if code in (0, GATE_NOT_MET):
             show_results(folder)
@@ -70,9 +73,25 @@ def run(request: RunRequest) -> int:
     return code
 
 
-def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_gates: bool) -> int:
-    """Run what has no record, in order, and decide the gates of what has; returns the exit code of the whole."""
-    for number, stage in enumerate(plan.stages, start=1):
+def write_down(request: RunRequest, pipeline: Pipeline, folder: RunFolder, plan: RunPlan) -> RunPlan:
+    """Write what the run will do into its folder; returns the plan."""
+    folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
+    save_pins(folder.path, plan.pins)
+    return plan
+
+
+def run_stages(
+    plan: RunPlan,
+    start: Callable[[PlannedStage], RanksEnd],
+    past_gates: bool,
+    replan: Callable[[], RunPlan] | None = None,
+) -> int:
+    """Run what has no record, in order, and decide the gates of what has; returns the exit code of the whole.
+
+    `replan` plans anew after a stage in which a detector intervened: its children have other fingerprints then.
+    """
+    for number in range(1, len(plan.stages) + 1):
+        stage = plan.stages[number - 1]
         label = f"[{number}/{len(plan.stages)}] {stage.name}"
         say(f"{label}  {stage.reason}  (fingerprint {stage.fingerprint[:8]})")
         if stage.state == "done":
@@ -81,6 +100,8 @@ def run_stages(plan: RunPlan, start: Callable[[PlannedStage], RanksEnd], past_ga
             code = run_one(plan, stage, label, start)
             if code != 0:
                 return code
+            if replan is not None and identity_of(read_record(stage.folder)):
+                plan = replan()
         if not passes_gate(plan, stage, label) and not past_gates:
             return GATE_NOT_MET
     return 0
@@ -92,6 +113,9 @@ def run_one(plan: RunPlan, stage: PlannedStage, label: str, start: Callable[[Pla
         check_whole(plan[parent])
     started = time.monotonic()
     end = start(stage)
+    while end.code == ROLLED_BACK:  # the stage bounds how often (health.max_rollbacks)
+        say(f"{label}  starting again from its last good checkpoint")
+        end = start(stage)
     spent = duration(time.monotonic() - started)
     if end.code != 0:
         text = failure_text(end, stage.name)

@@ -117,7 +117,7 @@ MISTAKES = {
         "    kind: sft\n",
         "",
         9,
-        ["stages.sft.kind: is missing; it is one of sft, dpo, grpo, sample, evaluate"],
+        ["stages.sft.kind: is missing; it is one of sft, dpo, grpo, reward_model, sample, evaluate"],
     ),
     "type for kind": ("    kind: sft\n", "    type: sft\n", 9, ["kind: is missing", "write kind in place of type"]),
     "unknown kind": (
@@ -167,7 +167,12 @@ MISTAKES = {
     ),
     "plain text as data": ("stage:pairs", "pairs", 23, ['a plain string must be "stage:NAME"']),
     "pairs for sft": (GENERATOR, "stage: pairs", 12, ["the stage pairs stands later"]),
-    "best for dpo": ("    rewards: [answer]", "    rewards: [answer]\n    keep: best", 24, ["dpo needs keep: pairs"]),
+    "best for dpo": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    keep: best",
+        24,
+        ["keeps the best completion; dpo needs keep: pairs"],
+    ),
     # sources
     "two sources": (GENERATOR, "path: x\n      hub: a/b@main", 12, ["exactly one source", "found path and hub"]),
     "no source": (
@@ -294,6 +299,150 @@ MISTAKES = {
         21,
         ["does nothing with keep: best"],
     ),
+    # health, rollouts and losses
+    "policy": (
+        "    trainer:\n      num_generations: 8",
+        "    health: {truncation: stpo}\n    trainer:\n      num_generations: 8",
+        30,
+        ["stages.grpo.health.truncation", "must be off or warn or stop or rollback, or a mapping with policy"],
+    ),
+    "policy in the mapping": (
+        "    trainer:\n      num_generations: 8",
+        "    health: {truncation: {policy: stpo}}\n    trainer:\n      num_generations: 8",
+        30,
+        ["truncation.policy", "must be off or warn or stop or rollback (did you mean stop?)"],
+    ),
+    "detector of another kind": (
+        "    gate: {suite: easy}",
+        "    health: {truncation: stop}",
+        24,
+        ["stages.dpo.health.truncation: unknown key", "chosen_falling"],
+    ),
+    "limit of a detector": (
+        "    trainer:\n      num_generations: 8",
+        "    health: {truncation: {abve: 0.3}}\n    trainer:\n      num_generations: 8",
+        30,
+        ["truncation.abve: unknown key (did you mean above?)"],
+    ),
+    "dynamic sampling of nothing": (
+        "    trainer:\n      num_generations: 8",
+        "    dynamic_sampling: {max_extra: 0}\n    trainer:\n      num_generations: 8",
+        30,
+        ["does nothing with max_extra: 0 and order: epoch"],
+    ),
+    "unknown loss": (
+        "num_generations: 8",
+        "num_generations: 8\n      loss_type: dappo",
+        32,
+        ['loss_type = "dappo": must be grpo or dr_grpo or dapo', "did you mean dapo?"],
+    ),
+    "sequence level of a token loss": (
+        "num_generations: 8",
+        "num_generations: 8\n      importance_sampling_level: sequence",
+        32,
+        ["weighs a sequence by its length under loss_type dapo; GSPO is loss_type: grpo with it"],
+    ),
+    "sequence loss at token level": (
+        "num_generations: 8",
+        "num_generations: 8\n      loss_type: luspo",
+        32,
+        ["luspo is a loss of whole sequences; write importance_sampling_level: sequence"],
+    ),
+    # making data
+    "best from prompts": (
+        "    rewards: [answer]\n" + DPO_STAGE,
+        "    rewards: [answer]\n    keep: prompts\n    rows_per_prompt: 2\n",
+        21,
+        ["rows_per_prompt = 2: does nothing with keep: prompts"],
+    ),
+    "more pairs than draws": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    draws: 4\n    rows_per_prompt: 3",
+        21,
+        ["rows_per_prompt = 3: needs 6 draws; draws is 4"],
+    ),
+    "good and bad at once": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    chosen_at_least: 0.5\n    rejected_at_most: 0.5",
+        21,
+        ["must be below chosen_at_least 0.5"],
+    ),
+    "temperature of zero": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    temperature: 0",
+        20,
+        ["stages.pairs.temperature = 0: must be a number > 0 or a list of a number > 0"],
+    ),
+    "temperature without a draw": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    draws: 2\n    temperature: [0.5, 1.0, 1.5]",
+        21,
+        ["lists 3 temperatures for 2 draws; raise draws to 3"],
+    ),
+    "no scorer": ("    rewards: [answer]\n" + DPO_STAGE, "    keep: best\n", 16, ["neither reward_model nor judge"]),
+    "reward model of another kind": (
+        "    rewards: [answer]",
+        "    reward_model: stage:sft",
+        19,
+        ["sft is a stage of kind sft; the reward_model stages before it are none"],
+    ),
+    "reward model nowhere": (
+        "    rewards: [answer]",
+        "    reward_model: {model: absent/folder}",
+        19,
+        ["'absent/folder' is no folder"],
+    ),
+    "judge nowhere": (
+        "    rewards: [answer]",
+        "    judge: {callable: absent.judges:rate, version: 1}",
+        19,
+        ["there is no module absent"],
+    ),
+    "judge without version": (
+        "    rewards: [answer]",
+        "    judge: {callable: absent.judges:rate}",
+        19,
+        ["stages.pairs.judge.version: is missing"],
+    ),
+    "teacher nowhere": ("    rewards: [answer]", "    rewards: [answer]\n    model: absent", 20, ["is no folder"]),
+    "teacher not shipped": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    model: bundled:absent",
+        20,
+        ["is not shipped; shipped: "],
+    ),
+    "teacher and from": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    from: sft\n    model: stage:sft",
+        21,
+        ["and so does from: sft; keep one"],
+    ),
+    "teacher stage": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    model: stage:sftt",
+        20,
+        ["no model has this name (did you mean sft?)"],
+    ),
+    "reward model with an adapter": (
+        "    kind: dpo\n    batch_size: 8\n    data: stage:pairs\n    gate: {suite: easy}",
+        "    kind: reward_model\n    batch_size: 8\n    data: stage:pairs\n    lora: {save: adapter}",
+        24,
+        ["stages.dpo.lora.save", "use merged"],
+    ),
+    "gate of a reward model": (
+        "    kind: dpo\n",
+        "    kind: reward_model\n",
+        24,
+        ["stages.dpo.gate: unknown key"],
+    ),
+    # packing
+    "wrapped rows": (
+        "learning_rate: 1e-4",
+        "packing: true\n      packing_strategy: wrapped",
+        16,
+        ["see their neighbours", "use bfd"],
+    ),
+    "padding free alone": ("learning_rate: 1e-4", "padding_free: true", 15, ["write packing: true in its place"]),
     # batch sizes
     "over ranks": (
         "    batch_size: 8",

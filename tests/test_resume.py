@@ -30,6 +30,12 @@ CASES: dict[str, dict[str, Any]] = {
     "dpo": {"kind": "dpo", "rows": 20},
     "grpo": {"kind": "grpo", "rows": 6, "trainer": ROUND_OF_TWO_STEPS},
     "grpo-reused": {"kind": "grpo", "rows": 6, "trainer": ROUND_OF_TWO_STEPS | {"num_iterations": 2, "beta": 0.1}},
+    "grpo-refilled": {
+        "kind": "grpo",
+        "rows": 12,
+        "trainer": ROUND_OF_TWO_STEPS,
+        "dynamic_sampling": {"order": "difficulty"},
+    },
 }
 """Epochs of two optimizer steps of eight rows; `grpo-reused` trains each round twice, in four steps."""
 

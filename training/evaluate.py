@@ -5,6 +5,7 @@ skill; the format rate is reported apart. items.jsonl keeps every answer: compar
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 from data.sources import load_rows
@@ -69,9 +70,9 @@ def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str,
     return items, replaced
 
 
-def training_prompts(context: StageContext) -> set[str]:
-    """The text of every prompt any stage of this pipeline trains on or samples from: not of rows that it leaves out
-    because a suite asks the same.
+def training_prompts(context: StageContext, stages: Collection[str] | None = None) -> set[str]:
+    """The text of every prompt that stages of this pipeline train on or sample from, not of rows that they leave out
+    because a suite asks the same; `stages` are their names, None is all.
     """
     from data.formats import convert, prompt_texts
     from training.cleaning import cleaned
@@ -80,7 +81,7 @@ def training_prompts(context: StageContext) -> set[str]:
     texts: set[str] = set()
     for stage in context.pipeline.stages:
         block = getattr(stage, "data", None)
-        if block is None:
+        if block is None or (stages is not None and stage.name not in stages):
             continue
         for part, seed in seeded_sources(block, data_seed(context.pipeline, stage.name)):
             if part.stage is not None:

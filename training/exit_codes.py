@@ -8,5 +8,7 @@ STOPPED = 4
 """A detector stopped the run."""
 PREEMPTED = 75
 """Checkpointed; requeue me (EX_TEMPFAIL)."""
+ROLLED_BACK = 76
+"""Of a rank only: a detector put the stage back to an earlier checkpoint; the runner starts its ranks again."""
 INTERRUPTED = 130
 """Ctrl-C."""

@@ -9,12 +9,13 @@ from typing import Any
 from trl.models.utils import unwrap_model_for_generation
 
 from training.context import StageContext
+from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
 from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
 from training.models import eos_ids
-from training.reward_functions import RewardAdapter
-from training.rewards.scoring import Scorer
-from training.rollout import Sampling, generate
+from training.parity import ParityProof
+from training.reward_functions import RewardAdapter, stage_scorer
+from training.rollout import Observe, Sampling, generate
 from training.rows import shared_dataset
 from training.samples import RoundLog
 from training.tokens import rendered_prompts
@@ -24,7 +25,9 @@ ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> GrpoTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    adapter = RewardAdapter(Scorer(context.stage.rewards, context.stage.max_error_rate))
+    adapter = RewardAdapter(stage_scorer(context))
+    if context.stage.dynamic_sampling is not None:
+        rows = [{**row, PROMPT_ROW: number} for number, row in enumerate(rows)]
     trainer = GrpoTrainer(
         train_dataset=shared_dataset(rows, context),
         reward_funcs=adapter.functions,
@@ -32,27 +35,46 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
         **common,
     )
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
+    trainer.parity = ParityProof(context)
+    if context.stage.dynamic_sampling is not None:
+        trainer.dynamic = DynamicSampling(context, adapter, trainer.train_dataset, draw)
     return trainer
 
 
 def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
-    """Draw this rank's completions for `prompts` (copies of a prompt stand together); TRL's `rollout_func`.
+    """Draw this rank's completions for `prompts` (copies of a prompt stand together); TRL's `rollout_func`."""
+    number = rounds_begun(trainer)
+    observer = trainer.parity.observer(trainer)
+    prompt_ids, completion_ids = draw(prompts, trainer, str(number), observer)
+    if observer is not None:
+        trainer.parity.check(trainer, observer, prompt_ids, completion_ids)
+    if trainer.dynamic is not None:
+        prompt_ids, completion_ids = trainer.dynamic.fill(trainer, number, prompt_ids, completion_ids)
+    return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
-    The random numbers follow from (seed, round, rank), so an interrupted run draws the same completions again.
+
+def draw(
+    prompts: list[Any], trainer: GrpoTrainer, name: str, observer: Observe | None = None
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Return (prompt ids, completion ids) of one completion each for `prompts`, which may be empty on one rank.
+
+    The random numbers follow from (seed, `name`, rank), where the name is the round's number and that of its refill, so
+    an interrupted run draws the same completions again.
     """
     tokenizer, args = trainer.processing_class, trainer.args
     unique, draws = group_copies(prompts)
-    prompt_ids = rendered_prompts(unique, tokenizer)
+    prompt_ids = rendered_prompts(unique, tokenizer) if unique else []
     sampling = Sampling(args.max_completion_length, args.temperature, args.top_p)
-    seed = derived_seed(args.seed, f"rollout:{rounds_begun(trainer)}:{trainer.accelerator.process_index}")
+    seed = derived_seed(args.seed, f"rollout:{name}:{trainer.accelerator.process_index}")
     with unwrap_model_for_generation(
         trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
     ) as model:
         eos = eos_ids(model, tokenizer)
         with trainer.accelerator.autocast():
-            completion_ids = generate(model, prompt_ids, draws, sampling, eos, seed, batch_size=ROLLOUT_ROWS)
-    repeated = [ids for ids in prompt_ids for _ in range(draws)]
-    return {"prompt_ids": repeated, "completion_ids": completion_ids, "logprobs": None}
+            completion_ids = generate(
+                model, prompt_ids, draws, sampling, eos, seed, batch_size=ROLLOUT_ROWS, observe=observer
+            )
+    return [ids for ids in prompt_ids for _ in range(draws)], completion_ids
 
 
 def group_copies(prompts: list[Any]) -> tuple[list[Any], int]:

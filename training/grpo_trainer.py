@@ -1,8 +1,8 @@
 """The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
-2. `_prepare_inputs`: hands each finished rollout round to `on_round` (samples, group signal) and puts completions of
-   one prompt into the same micro-batches (`training.alike_rows`).
+2. `_prepare_inputs`: lets `training.dynamic_sampling` choose a round's prompts, hands each finished round to `on_round`
+   (samples, group signal) and puts completions of one prompt into the same micro-batches (`training.alike_rows`).
 3. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
 4. `_save_checkpoint`: saves the rollout buffer and micro-step count of this rank, then commits (`training.checkpoint`).
 """
@@ -15,6 +15,8 @@ import torch
 from trl import GRPOTrainer
 
 from training.alike_rows import ORDER_FREE_LOSSES, Batch, group_alike
+from training.dynamic_sampling import DynamicSampling
+from training.parity import ParityProof
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
@@ -26,6 +28,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     on_round: Callable[["GrpoTrainer"], None]
     epoch_sampler: EpochRepeatSampler
     scorer: Scorer
+    parity: ParityProof
+    dynamic: DynamicSampling | None = None
     _buffered_inputs: list[Batch] | None
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
@@ -42,6 +46,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
+        if self.dynamic is not None and (before is None or not mid_round(self)):
+            generation_batch = self.dynamic.begin(self, generation_batch, rounds_begun(self))
         inputs = super()._prepare_inputs(generation_batch)
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
@@ -84,6 +90,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         state = torch.load(path, weights_only=True)
         self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
         self.scorer.num_completions, self.scorer.num_errors = state["scored"]
+        if self.dynamic is not None:
+            self.dynamic.statistics.restore(state["prompts"])
 
 
 def only_media(kwargs: dict[str, Any]) -> list[Any]:
@@ -96,11 +104,16 @@ def rounds_begun(trainer: GRPOTrainer) -> int:
     return trainer._step // (trainer.args.steps_per_generation * trainer.num_iterations)
 
 
+def mid_round(trainer: GRPOTrainer) -> bool:
+    """Whether the present micro-step trains on a round that was drawn before."""
+    return bool(trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations))
+
+
 def rollout_state(trainer: GrpoTrainer) -> dict[str, Any]:
     """This rank's micro-step count, what it scored and, inside a round, the completions still to be trained on."""
-    mid_round = trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
     return {
         "micro_step": trainer._step,
-        "buffer": trainer._buffered_inputs if mid_round else None,
+        "buffer": trainer._buffered_inputs if mid_round(trainer) else None,
         "scored": (trainer.scorer.num_completions, trainer.scorer.num_errors),
+        "prompts": {} if trainer.dynamic is None else trainer.dynamic.statistics.state(),
     }

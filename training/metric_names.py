@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TRAINING = ("sft", "dpo", "grpo")
+TRAINING = ("sft", "dpo", "grpo", "reward_model")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,26 @@ METRICS: dict[str, Metric] = {
         "Loss",
         "nats",
         "What the optimizer lowers. SFT: mean negative log-likelihood of a trained token. DPO: the preference loss of "
-        "a pair. GRPO: the policy objective, near 0 by construction; read the reward instead.",
+        "a pair. Reward model: minus the log-probability that the chosen answer is the better. GRPO: the policy "
+        "objective, near 0 by construction; read the reward instead.",
+    ),
+    "eval_loss": Metric(
+        "Held-out loss",
+        "nats",
+        "`loss` on the rows that `data.validation` holds out, the mean over micro-batches; in steps that measure it.",
+        ("sft", "dpo", "reward_model"),
+    ),
+    "eval_*": Metric(
+        "On held-out rows", "as trained", "Any other metric on the held-out rows.", ("sft", "dpo", "reward_model")
     ),
     "learning_rate": Metric("Learning rate", "", "The learning rate of the step, after warm-up and decay."),
     "grad_norm": Metric("Gradient norm", "L2 norm", "Norm of the gradient over all parameters before clipping."),
-    "entropy": Metric("Entropy", "nats", "Mean entropy of the model's next-token distribution on trained positions."),
+    "entropy": Metric(
+        "Entropy",
+        "nats",
+        "Mean entropy of the model's next-token distribution on trained positions.",
+        ("sft", "dpo", "grpo"),
+    ),
     "num_tokens": Metric("Tokens seen", "tokens", "Tokens the trainer has gone through since the stage began."),
     "mean_token_accuracy": Metric(
         "Token accuracy", "share", "Share of trained tokens the model would have put first.", ("sft", "dpo")
@@ -50,6 +65,12 @@ METRICS: dict[str, Metric] = {
     "rewards/accuracies": Metric(
         "Preference accuracy", "share", "Share of pairs whose chosen answer has the higher implicit reward.", ("dpo",)
     ),
+    "rewards/length_correlation": Metric(
+        "Margin against length",
+        "rank correlation",
+        "Spearman's coefficient of margin and difference in length over the step's pairs; with at least 4 of them.",
+        ("dpo",),
+    ),
     "logps/chosen": Metric(
         "Log-probability",
         "nats",
@@ -59,6 +80,15 @@ METRICS: dict[str, Metric] = {
     "logps/rejected": Metric("Log-probability", "nats", "Summed log-probability of the rejected answers.", ("dpo",)),
     "logits/chosen": Metric("Mean logit", "", "Mean logit over the chosen answers' positions.", ("dpo",)),
     "logits/rejected": Metric("Mean logit", "", "Mean logit over the rejected answers' positions.", ("dpo",)),
+    "accuracy": Metric(
+        "Pair accuracy", "share", "Share of pairs whose chosen answer has the higher score.", ("reward_model",)
+    ),
+    "margin": Metric(
+        "Score margin", "log-odds", "Score of the chosen answer less the rejected one's.", ("reward_model",)
+    ),
+    "mean_reward": Metric("Score", "log-odds", "Mean score of all answers, chosen and rejected.", ("reward_model",)),
+    "min_reward": Metric("Lowest score", "log-odds", "Lowest score of an answer.", ("reward_model",)),
+    "max_reward": Metric("Highest score", "log-odds", "Highest score of an answer.", ("reward_model",)),
     "reward": Metric(
         "Reward", "weighted sum", "Mean total reward of the completions (weighted sum of the rewards).", ("grpo",)
     ),
@@ -70,6 +100,24 @@ METRICS: dict[str, Metric] = {
     ),
     "groups/without_signal": Metric(
         "Groups without signal", "share", "Share of groups in which no reward named by `signal` differs.", ("grpo",)
+    ),
+    "groups/without_signal_drawn": Metric(
+        "Groups drawn without signal",
+        "share",
+        "The same before dynamic sampling replaced any: how hard the data is for the policy.",
+        ("grpo",),
+    ),
+    "groups/reward_drawn": Metric(
+        "Reward as drawn",
+        "weighted sum",
+        "Mean total reward before dynamic sampling replaced any group: `reward` is of what is trained on, a choice.",
+        ("grpo",),
+    ),
+    "groups/drawn": Metric(
+        "Groups drawn", "groups", "Groups drawn for the round, those of refills included.", ("grpo",)
+    ),
+    "groups/replaced": Metric(
+        "Groups replaced", "groups", "Groups without signal in whose place one with signal was drawn.", ("grpo",)
     ),
     "reward/*": Metric("Reward by name", "reward", "Mean of one reward, before its weight.", ("grpo",)),
     "rewards/*/std": Metric("Spread of a reward", "reward", "Standard deviation of one reward.", ("grpo",)),
@@ -96,6 +144,12 @@ METRICS: dict[str, Metric] = {
     ),
     "completions/min_terminated_length": Metric("", "tokens", "Shortest of the completions that ended.", ("grpo",)),
     "completions/max_terminated_length": Metric("", "tokens", "Longest of the completions that ended.", ("grpo",)),
+    "completions/duplicate_share": Metric(
+        "Repeated completions",
+        "share",
+        "Of all but the first completion of each prompt, the share that repeats an earlier one word for word.",
+        ("grpo",),
+    ),
     "kl": Metric(
         "KL to the reference", "nats", "Mean KL estimate a token to the reference model; only with beta > 0.", ("grpo",)
     ),
@@ -120,6 +174,26 @@ METRICS: dict[str, Metric] = {
     "step_time": Metric(
         "TRL's step time", "s", "TRL's own timing: without optimizer, data, logging, saving.", ("grpo",)
     ),
+    "health/alarms": Metric("Alarms", "detectors", "How many detectors are in alarm (health.md)."),
+    "probe/*/accuracy": Metric(
+        "Accuracy on held-out questions",
+        "share",
+        "Of the suite's probe, greedy, judged as evaluations are (health.md).",
+    ),
+    "probe/*/ci95_low": Metric("", "share", "Lower end of its 95 % Wilson interval."),
+    "probe/*/ci95_high": Metric("", "share", "Upper end of its 95 % Wilson interval."),
+    "parity/mean_kl": Metric(
+        "Sampler against trainer",
+        "nats",
+        "KL of the sampler to the trainer on the same tokens, estimated per token (health.md).",
+        ("grpo",),
+    ),
+    "parity/max_abs_logp_diff": Metric(
+        "Sampler against trainer, worst token",
+        "nats",
+        "Greatest difference of a token's log-probability between sampler and trainer.",
+        ("grpo",),
+    ),
     "timing_s/step": Metric("Step time", "s", "Wall time from one optimizer step's end to the next, mean over ranks."),
     "timing_s/data": Metric("data", "s", "Waiting for and collating the next rows."),
     "timing_s/generate": Metric("generate", "s", "Drawing completions.", ("grpo", "sample", "evaluate")),
@@ -136,7 +210,7 @@ METRICS: dict[str, Metric] = {
         "weight_sync", "s", "Sending weights to the generator, or gathering them for it.", ("grpo",)
     ),
     "timing_s/checkpoint": Metric("checkpoint", "s", "Saving a checkpoint."),
-    "timing_s/evaluate": Metric("evaluate", "s", "The trainer's own evaluation loop."),
+    "timing_s/evaluate": Metric("evaluate", "s", "The loss on held-out rows (the trainer's own evaluation)."),
     "timing_s/log": Metric("log", "s", "Logging."),
     "timing_s/unaccounted": Metric(
         "unaccounted", "s", "What no phase claims: step less the phases; under 3 % is kept."
@@ -151,6 +225,12 @@ METRICS: dict[str, Metric] = {
     "rank/slowest": Metric("Slowest rank", "rank", "The rank that was busiest in this step; with several ranks only."),
     "perf/tokens_per_s": Metric("Throughput", "tokens/s", "Unpadded tokens trained on per second, over all ranks."),
     "perf/samples_per_s": Metric("Throughput", "rows/s", "Rows trained on per second, over all ranks."),
+    "perf/scored_per_s": Metric(
+        "Scoring",
+        "completions/s",
+        "Completions scored per second of scoring so far, over all ranks; in steps that begin a rollout round.",
+        ("grpo",),
+    ),
     "perf/padding_share": Metric(
         "Padding", "share", "Share of the positions of the step's micro-batches that are padding; 0 with packing."
     ),
@@ -192,9 +272,3 @@ def render_markdown() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(render_markdown())
-    "perf/scored_per_s": Metric(
-        "Scoring",
-        "completions/s",
-        "Completions scored per second of scoring so far, over all ranks; in steps that begin a rollout round.",
-        ("grpo",),
-    ),

@@ -18,6 +18,8 @@ from training.rank_state import RankState
 from training.world import World, gather, peak_memory_gb
 
 SHOWN = ("loss", "reward", "rewards/margins")
+TIMES_OF_EVALUATION = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+"""The ledger has the time (`timing_s/evaluate`)."""
 
 
 class MetricsCallback(TrainerCallback):
@@ -29,7 +31,7 @@ class MetricsCallback(TrainerCallback):
         self.trainer: Any = None
         self.flops_per_token = 0.0
         self.peak_flops = 0.0
-        self._pending: dict[str, Any] = {}
+        self.pending: dict[str, Any] = {}
         self._tokens = self._rows = self._positions = 0
 
     def count(self, tokens: int, rows: int, positions: int) -> None:
@@ -66,7 +68,7 @@ class MetricsCallback(TrainerCallback):
         counts = {"tokens": self._tokens, "rows": self._rows, "positions": self._positions}
         mine = {"timing": self.ledger.end_step(), "gb": peak_memory_gb(), **counts}
         self._tokens = self._rows = self._positions = 0
-        self._pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
+        self.pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
 
     def _combine(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
         size = len(ranks)
@@ -98,14 +100,16 @@ class MetricsCallback(TrainerCallback):
     ) -> None:
         """Join what the trainer logs to the step it belongs to."""
         logs = logs or {}
-        if "train_runtime" in logs or not self._pending:
+        if "train_runtime" in logs or not self.pending:
             return
-        self._pending |= {_metric_name(name): value for name, value in logs.items()}
-        shown = {name: self._pending[name] for name in SHOWN if self._pending.get(name) is not None}
+        self.pending |= {_metric_name(name): value for name, value in logs.items() if name not in TIMES_OF_EVALUATION}
+        if "eval_loss" in logs:
+            return  # the step itself is shown already
+        shown = {name: self.pending[name] for name in SHOWN if self.pending.get(name) is not None}
         self.rank_state.update(
             phase="train", step=state.global_step, max_steps=state.max_steps, metrics=shown, eta_s=self.progress.eta_s
         )
-        self.progress.step(state.global_step, shown, self._pending["perf/tokens_per_s"])
+        self.progress.step(state.global_step, shown, self.pending["perf/tokens_per_s"])
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -115,12 +119,12 @@ class MetricsCallback(TrainerCallback):
 
     def write(self) -> None:
         """Write the pending step's line, if there is one: at the next step's end, before a checkpoint, at the end."""
-        if self._pending and self.world.is_main:
+        if self.pending and self.world.is_main:
             with self.path.open("a") as sink:
-                sink.write(json.dumps(self._pending) + "\n")
-            step = self._pending["step"]
-            self.tracker.log({k: v for k, v in self._pending.items() if k not in ("step", "time")}, step)
-        self._pending = {}
+                sink.write(json.dumps(self.pending) + "\n")
+            step = self.pending["step"]
+            self.tracker.log({k: v for k, v in self.pending.items() if k not in ("step", "time")}, step)
+        self.pending = {}
 
 
 def _metric_name(name: str) -> str:

@@ -5,18 +5,21 @@ at once. The runner and each stage process plan alike and arrive at the same fin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import UserError
-from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, Stage
+from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, SampleStage, Stage
 from training.config.chat_templates import chat_template_path
 from training.config.data_cleaning import against_files, against_suites
 from training.config.identity_block import identity_block
+from training.config.scorers import stage_named
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
+from training.interventions import identity_of
 from training.pins import Pins
 from training.plan_reason import done_reason, interrupted_reason, new_reason
+from training.plan_sample import drawing_identity, drawn_from_parent, scoring_stages
 from training.record import read_record
 from training.run_folder import RunFolder
 
@@ -45,6 +48,8 @@ class PlannedStage:
     folder: Path
     state: State
     reason: str
+    interventions: list[dict[str, Any]] = field(default_factory=list)
+    """Of a finished stage: what detectors did to it; part of its children's identity."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +93,22 @@ def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
         parents = parent_names(stage)
         known = {name: planned[name].fingerprint for name in parents}
         identity = stage_identity(pipeline, stage, list(known.values()), pins)
+        steered = [planned[name].interventions for name in parents]
+        if any(steered):
+            identity["parent_interventions"] = steered
         planned[stage.name] = _placed(run, index, stage.name, stage.kind, stage, identity, parents, known)
     return RunPlan(run_dir, list(planned.values()), pins.resolved)
 
 
 def parent_names(stage: Stage) -> list[str]:
-    """Return the names of a stage's parents: its model, then the stage its data comes from."""
+    """Return the names of a stage's parents: its model, the stages its data comes from, those that score its draws.
+
+    A sample stage with a teacher has no model of the pipeline among them.
+    """
     block = getattr(stage, "data", None)
+    model = [stage.parent] if drawn_from_parent(stage) else []
     from_data = [] if block is None else block.stages
-    return [stage.parent, *(name for name in from_data if name != stage.parent)]
+    return list(dict.fromkeys([*model, *from_data, *scoring_stages(stage)]))
 
 
 def data_seed(pipeline: Pipeline, owner: str) -> int:
@@ -159,6 +171,14 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         return block
     experiment.pop("data")
     block["data"] = _data(pipeline, stage.data, stage.name, pins)
+    if "probe" in experiment:
+        suites = {name: pipeline.suites[name] for name in experiment["probe"].pop("suites")}
+        block["probe_suites"] = {
+            name: {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
+            for name, suite in suites.items()
+        }
+    if isinstance(stage, SampleStage):
+        block["drawing"] = drawing_identity(stage, parent_names(stage), lambda model: _model(model, pins))
     if "rewards" in experiment:
         experiment.pop("rewards")
         block["rewards"] = [_reward(spec, stage.name) for spec in getattr(stage, "rewards", [])]
@@ -176,6 +196,8 @@ def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) 
     if block.hub is not None:
         how.update(block.model_dump(mode="json", include={"split", "subset"}))
     how |= _cleaning(pipeline, block, pins)
+    if block.difficulty is not None:
+        how["difficulty"] = _difficulty(block)
     if block.validation is not None:
         how["validation"] = {"share": block.validation.share, "seed": seed}
     if block.mix is None:
@@ -187,6 +209,16 @@ def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) 
         asked |= {} if part.stage is None else {"data_parent": block.stages.index(part.stage)}
         parts.append(asked | _rows_identity(pipeline, part, part_seed, pins))
     return {**how, "mix": parts, "mix_rows": block.mix_rows, "mix_seed": seed}
+
+
+def _difficulty(block: DataBlock) -> dict[str, Any]:
+    assert block.difficulty is not None
+    how = block.difficulty.model_dump(mode="json", exclude={"measured_by"})
+    measured_by = block.difficulty.measured_by
+    named = stage_named(measured_by)
+    if named is not None:
+        return {**how, "data_parent": block.stages.index(named)}
+    return how if measured_by is None else {**how, "sha256": _file_hash(Path(measured_by).expanduser())}
 
 
 def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any]:
@@ -259,4 +291,5 @@ def _placed(
         state, reason = "interrupted", interrupted_reason(folder)
     else:
         state, reason = "new", new_reason(run, name, identity, parent_fingerprints)
-    return PlannedStage(index, name, kind, stage, identity, digest, parents, folder, state, reason)
+    steered = identity_of(record)
+    return PlannedStage(index, name, kind, stage, identity, digest, parents, folder, state, reason, steered)

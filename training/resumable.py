@@ -62,7 +62,8 @@ class SamplesWholeBatches:
 
 class CommitsCheckpoints:
     """Mixin over a TRL trainer with two overrides: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists
-    once committed, and `_run_epoch` (transformers 5.23) trains no step beyond a checkpoint of the last one.
+    once committed, and `_run_epoch` (transformers 5.23) trains no step beyond a checkpoint of the last one, nor
+    where a callback ended training before it began.
     """
 
     commit_checkpoint: Callable[[Path], None]
@@ -75,7 +76,8 @@ class CommitsCheckpoints:
         self.commit_checkpoint(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:  # type: ignore[attr-defined]
+        over = self.state.global_step >= self.state.max_steps  # type: ignore[attr-defined]
+        if over or self.control.should_training_stop:  # type: ignore[attr-defined]
             self.control.should_training_stop = True  # type: ignore[attr-defined]
             return
         super()._run_epoch(*args, **kwargs)  # type: ignore[misc]

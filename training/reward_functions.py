@@ -7,9 +7,33 @@ call for a batch scores it with every reward; the others read from that result. 
 from collections.abc import Callable
 from typing import Any
 
+from training.context import StageContext
+from training.environment import available_cores
+from training.rewards.pool import Limits
 from training.rewards.scoring import Scorer, Scores
+from training.world import World, gather
+
+MOST_WORKERS = 8
+"""Workers of a rank where the config names no number."""
 
 TRL_EXTRAS = ("trainer_state", "log_extra", "log_metric", "environments", "completion_ids")
+
+
+def stage_scorer(context: StageContext) -> Scorer:
+    """The scorer of a stage on this rank, its workers already loading the rewards."""
+    stage, runtime = context.stage, context.pipeline.runtime
+    on_this_host = max(1, context.world.size // runtime.nodes)
+    workers = runtime.reward_workers or min(MOST_WORKERS, max(1, available_cores() // on_this_host))
+    limits = Limits(workers, runtime.reward_time_limit, runtime.reward_memory_gb)
+    scorer = Scorer(stage.rewards, stage.max_error_rate, limits)
+    scorer.start()
+    return scorer
+
+
+def scored_per_s(scorer: Scorer, world: World) -> float:
+    """Completions scored per second of scoring so far, over all ranks; 0.0 before the first."""
+    ranks = gather(world, (scorer.num_scored, scorer.seconds))
+    return float(sum(scored / seconds for scored, seconds in ranks if seconds))
 
 
 class RewardAdapter:
@@ -20,6 +44,7 @@ class RewardAdapter:
         self._batch: list[Any] | None = None
         self.completion_ids: list[list[int]] = []  # of the batch scored last, on this rank
         self._scores: Scores | None = None
+        self._prepared: Scores | None = None
         self.functions = [self._function(spec.name) for spec in scorer.specs]
 
     def _function(self, name: str) -> Callable[..., list[float | None]]:
@@ -27,7 +52,8 @@ class RewardAdapter:
             prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **columns: Any
         ) -> list[float | None]:
             if self._batch is not completions:
-                self._scores = self._score(prompts, completions, completion_ids, columns)
+                self._scores = self._prepared or self.score(prompts, completions, completion_ids, columns)
+                self._prepared = None
                 self._batch = completions
                 self.completion_ids = completion_ids
             assert self._scores is not None
@@ -36,9 +62,14 @@ class RewardAdapter:
         reward.__name__ = name
         return reward
 
-    def _score(
+    def prepare(self, scores: Scores) -> None:
+        """Give the next batch these scores: they were needed before TRL asks for them (`training.dynamic_sampling`)."""
+        self._prepared = scores
+
+    def score(
         self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], columns: dict[str, Any]
     ) -> Scores:
+        """Score this rank's completions, whatever form TRL or the data has them in."""
         own = {name: values for name, values in columns.items() if name not in TRL_EXTRAS}
         own["completion_tokens"] = [len(ids) for ids in completion_ids]
         return self.scorer.score([assistant_text(c) for c in completions], [prompt_text(p) for p in prompts], own)

@@ -15,13 +15,15 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
+from training.best_model import BEST
 from training.build_lock import release_own_locks
 from training.checkpoint import discard_unfinished
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
 from training.engine import check_launcher_agrees, prepare_engine
 from training.environment import available_cores
-from training.exit_codes import FAILED, PREEMPTED, STOPPED, USER_ERROR
+from training.exit_codes import FAILED, PREEMPTED, ROLLED_BACK, STOPPED, USER_ERROR
+from training.finished_prompts import FINISHED_PROMPTS
 from training.full_disk import is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
@@ -33,7 +35,7 @@ from training.stage_record import stage_record
 from training.stop_signals import StopSignals
 from training.world import World, barrier, is_port_taken, leave, read_world
 
-NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE)
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, BEST, FINISHED_PROMPTS)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -179,7 +181,7 @@ def run_base(context: StageContext) -> None:
 
 def ensure_parents(context: StageContext) -> None:
     """Make the base if a stage is started by hand before it; every other parent must have its record."""
-    if context.parent_name == "base" and context.world.is_main and read_record(context.folder_of("base")) is None:
+    if "base" in context.planned.parents and context.world.is_main and read_record(context.folder_of("base")) is None:
         base = StageContext(context.pipeline, context.plan, context.plan["base"], context.run_dir, World(0, 0, 1))
         run_base(base)
         base.state.finish("done")
@@ -191,12 +193,15 @@ def ensure_parents(context: StageContext) -> None:
 def report_failure(error: Exception, context: StageContext | None, debug: bool) -> int:
     """Print one message (a traceback for our own faults, or with --debug), note it in the state file, give the code."""
     from training.rewards.scoring import RewardErrors
+    from training.stopped import RolledBack, Stopped
 
     code, outcome = FAILED, "failed"
     if isinstance(error, UserError):
         code, outcome = USER_ERROR, "user_error"
-    elif isinstance(error, RewardErrors):
+    elif isinstance(error, RewardErrors | Stopped):
         code, outcome = STOPPED, "stopped"
+    elif isinstance(error, RolledBack):
+        code, outcome = ROLLED_BACK, "rolled_back"
     message = str(error)
     if is_port_taken(error):
         code, outcome = USER_ERROR, "user_error"
@@ -209,7 +214,7 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     if debug or (code == FAILED and not full):
         traceback.print_exception(error)
     else:
-        print(f"error: {message}", file=sys.stderr)
+        print(message if code == ROLLED_BACK else f"error: {message}", file=sys.stderr)
     if context is not None:
         with contextlib.suppress(OSError):  # the state file may be what there is no room for
             context.state.finish(outcome, message)

@@ -7,6 +7,7 @@ from typing import Any
 from training.context import StageContext, StageResult
 from training.environment import describe_environment
 from training.identity import file_sha256
+from training.interventions import interventions
 from training.record import SCHEMA_VERSION, flush, record_sha256
 
 
@@ -53,7 +54,7 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
         "files": {str(path.relative_to(context.folder)): flushed_sha256(path) for path in paths},
         "metrics": result.metrics,
         "ledger": ledger,
-        "interventions": [],
+        "interventions": interventions(context.folder),
         "environment": environment,
         "started_at": context.started_at,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,7 +1,8 @@
-"""One training stage from rows to artifact: the same steps for sft, dpo and grpo, which differ in `make_trainer`."""
+"""One training stage from rows to artifact: the same steps for every kind that trains, but for `make_trainer`."""
 
 import importlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -9,28 +10,38 @@ from typing import Any
 import torch
 from transformers import PrinterCallback
 
+from data.accounting import DROPPED_ROWS, Rows
 from data.errors import UserError
 from training.adapters import lora_config, quantized_policy, require_quantizer
+from training.best_model import take_best
 from training.checkpoint import commit, newest_whole
+from training.config.data_blocks import PURPOSES
 from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.engine import require_engine
 from training.facts import reward_facts, tokenizer_facts
 from training.gradient_buckets import share_gradient_buckets
-from training.head import use_trained_positions_head
+from training.head import HEAD_OUTPUTS, use_trained_positions_head
+from training.health import ALARMS, HealthCallback
+from training.held_out import held_out_hooks, held_out_tokens
 from training.ledger import time_trainer
 from training.masters import save_artifact
 from training.metrics import MetricsCallback, measured_peak_flops
 from training.mixture import seen_lines
 from training.models import check_unchanged_template, load_policy, load_tokenizer
 from training.preemption import Preemption
+from training.probe import probe_hooks
 from training.progress import Progress
+from training.prompt_statistics import PROMPTS
 from training.resumable import ResumeState
-from training.rows import stage_rows
+from training.rollback import lower_learning_rate, lowered_learning_rate, saved_samples
+from training.rows import VALIDATION_ROWS, stage_rows
 from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
 from training.walltime import Deadline, end_time, longest_save_s
 from training.world import barrier, join_deepspeed_on_cpu
+
+FILES = ("metrics.jsonl", "samples.jsonl", ALARMS, PROMPTS, FLAGGED_ROWS, DROPPED_ROWS, VALIDATION_ROWS)
 
 
 def run(context: StageContext) -> StageResult:
@@ -40,6 +51,9 @@ def run(context: StageContext) -> StageResult:
         join_deepspeed_on_cpu()
     require_quantizer(stage)
     arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
+    lowered = lowered_learning_rate(context.folder)
+    if lowered is not None:
+        arguments.learning_rate = lowered
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
     usable, account = stage_rows(context, tokenizer)
@@ -52,7 +66,7 @@ def run(context: StageContext) -> StageResult:
     checkpoint = newest_whole(context.folder / "checkpoints", context.world, facts)
     context.training_parent = plain_parent(context)
 
-    trainer = make_trainer(context, usable.rows, arguments, tokenizer)
+    trainer = make_trainer(context, usable, arguments, tokenizer)
     require_engine(trainer, context)
     require_a_round(stage, trainer)
     share_gradient_buckets(trainer)
@@ -74,7 +88,10 @@ def run(context: StageContext) -> StageResult:
         context.say(f"stopped at step {trainer.state.global_step} {preemption.words()}; run the same command to go on")
         return StageResult(preempted=True)
     context.state.update(force=True, phase="save")
-    save_artifact(trainer, stage, context.parent_model, tokenizer, context.folder / "model", context.world)
+    if context.world.is_main and getattr(trainer, "dynamic", None) is not None:
+        trainer.dynamic.write()
+    if not take_best(context):
+        save_artifact(trainer, stage, adapted_weights(context), tokenizer, context.folder / "model", context.world)
     metrics = final_metrics(callback.path) if context.world.is_main else {}
     tracker.summary(metrics)
     tracker.finish()
@@ -83,29 +100,40 @@ def run(context: StageContext) -> StageResult:
         data=account,
         rewards=reward_facts(stage),
         tokenizer_facts=tokenizer_facts(tokenizer),
-        files=[name for name in ("metrics.jsonl", "samples.jsonl", FLAGGED_ROWS) if (context.folder / name).is_file()],
+        files=[name for name in FILES if (context.folder / name).is_file()] + saved_samples(context.folder),
     )
 
 
-def make_trainer(context: StageContext, rows: list[dict[str, Any]], arguments: Any, tokenizer: Any) -> Any:
+def make_trainer(context: StageContext, usable: Rows, arguments: Any, tokenizer: Any) -> Any:
     """Build the TRL trainer of the stage's kind around the parent's weights, with our head where it equals TRL's."""
     stage = context.stage
     torch.manual_seed(context.seed)
-    if stage.lora is not None and stage.lora.quantize is not None:
-        model = quantized_policy(context.training_parent, stage.attention)
-    else:
-        model = load_policy(context.training_parent, attention=stage.attention)
+    model = initial_model(context)
     trainer = importlib.import_module(f"training.{stage.kind}").make_trainer(
         context,
-        rows,
+        usable.rows,
         model=model,
         args=arguments,
         processing_class=tokenizer,
-        peft_config=None if stage.lora is None else lora_config(stage.lora),
+        peft_config=None if stage.lora is None else lora_config(stage.lora, stage.kind),
         callbacks=[],
+        **held_out_tokens(context, usable.held_out, tokenizer, arguments),
     )
-    use_trained_positions_head(trainer, stage.kind)
+    if stage.kind in HEAD_OUTPUTS:
+        use_trained_positions_head(trainer, stage.kind)
     return trainer
+
+
+def initial_model(context: StageContext) -> Any:
+    """The weights that training starts from: the parent's, in four bits for QLoRA, with a new head to score with."""
+    stage = context.stage
+    if stage.kind == "reward_model":
+        from training.reward_model import new_reward_model
+
+        return new_reward_model(context)
+    if stage.lora is not None and stage.lora.quantize is not None:
+        return quantized_policy(context.training_parent, stage.attention)
+    return load_policy(context.training_parent, attention=stage.attention)
 
 
 def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Tracker, Preemption]:
@@ -132,9 +160,11 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     preemption = Preemption(context.world, context.state, context.stop, deadline)
     resume = ResumeState(trainer, checkpoint)
     trainer.remove_callback(PrinterCallback)
-    for hook in (resume, callback, preemption):
+    measuring = [*held_out_hooks(context, trainer), *probe_hooks(context, trainer, callback)]
+    health = HealthCallback(context, callback, getattr(trainer, "on_round", None))
+    for hook in (resume, *lower_learning_rate(context.folder, trainer), callback, *measuring, preemption, health):
         trainer.add_callback(hook)
-    count_tokens(trainer, callback, 2 if context.stage.kind == "dpo" else 1)
+    count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
     if hasattr(trainer, "on_round"):
         trainer.on_round.tracker = tracker
     time_trainer(context.ledger, trainer)
@@ -147,6 +177,8 @@ def count_tokens(trainer: Any, callback: MetricsCallback, rows_per_sample: int) 
 
     def counted(inputs: Any) -> Any:
         prepared = original(inputs)
+        if not trainer.model.training:
+            return prepared  # held-out rows
         if "attention_mask" in prepared:
             masks = [prepared["attention_mask"]]
         elif "completion_mask" in prepared:
@@ -174,6 +206,11 @@ def plain_parent(context: StageContext) -> Path:
     return merged
 
 
+def adapted_weights(context: StageContext) -> Path:
+    """The weights that a saved adapter belongs to: a reward model's are merged, into the parent's plain ones."""
+    return context.training_parent if context.stage.kind == "reward_model" else context.parent_model
+
+
 def require_a_round(stage: Any, trainer: Any) -> None:
     """Refuse data that cannot fill one optimizer step (or GRPO rollout round): TRL would train nothing and say done."""
     rows = len(trainer.train_dataset)
@@ -194,7 +231,8 @@ def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[s
         return {"packed_rows": trained, "left_over_per_epoch": trained % stage.batch_size}
     dropped = dict(account["dropped"])
     if trained < account["rows_kept"]:
-        dropped["no_trained_token_within_max_length"] = account["rows_kept"] - trained
+        reason = "longer_than_max_length" if stage.kind == "reward_model" else "no_trained_token_within_max_length"
+        dropped[reason] = account["rows_kept"] - trained
     step = stage.batch_size
     if stage.kind == "grpo":
         step = trainer.args.generation_batch_size // trainer.num_generations
@@ -203,7 +241,7 @@ def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[s
 
 def announce(context: StageContext, trainer: Any, account: dict[str, Any], checkpoint: Path | None) -> None:
     """Say what is about to be trained, and what was restored."""
-    unit = {"sft": "rows", "dpo": "pairs", "grpo": "prompts"}[context.stage.kind]
+    unit = {"sft": "rows", "grpo": "prompts"}.get(context.stage.kind, "pairs")
     context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
     if checkpoint is not None:
         context.say(f"resuming from {checkpoint.name}: weights, optimizer, schedule, random numbers and data position")
@@ -215,4 +253,9 @@ def final_metrics(path: Path) -> dict[str, Any]:
     if not lines:
         return {}
     last = json.loads(lines[-1])
-    return {name: value for name, value in last.items() if name != "time"}
+    return {name: recordable(value) for name, value in last.items() if name != "time"}
+
+
+def recordable(value: Any) -> Any:
+    """A metric as JSON has it: NaN and infinity, which it has not, are None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,18 +10,22 @@ from training.config.runtime import Runtime
 from training.config.stage_parts import Gate, Lora, RewardSpec
 from training.config.stages import (
     MODEL_KINDS,
+    TRAINING_KINDS,
     DpoStage,
     EvaluateStage,
     GrpoStage,
     ModelStage,
+    RewardModelStage,
     SampleStage,
     SftStage,
     Stage,
     StageBase,
+    TrainingStage,
 )
 
 __all__ = [
     "MODEL_KINDS",
+    "TRAINING_KINDS",
     "ConfigError",
     "DataBlock",
     "Decoding",
@@ -34,6 +38,7 @@ __all__ = [
     "Lora",
     "ModelStage",
     "Pipeline",
+    "RewardModelStage",
     "RewardSpec",
     "Runtime",
     "SampleStage",
@@ -41,6 +46,7 @@ __all__ = [
     "Stage",
     "StageBase",
     "Suite",
+    "TrainingStage",
     "json_schema",
     "load_pipeline",
 ]

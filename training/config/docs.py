@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from training.config.health import DETECTOR_BLOCKS, HEALTH_BLOCKS
 from training.config.schema_words import accepted, raw_schema, resolved
 from training.config.stages import STAGE_CLASSES, ModelStage, StageBase
 from training.config.trainer_fields import CLASSES, CONFIG_CLASSES, FieldInfo, Refused, fields
@@ -44,14 +45,28 @@ _BLOCKS = (
         "Beside what a data block has ([data_cleaning.md](data_cleaning.md)).",
     ),
     ("Decontaminate", "`data.decontaminate`", "[data_cleaning.md](data_cleaning.md) tells the rule."),
+    ("Difficulty", "`data.difficulty`", "[making_data.md](making_data.md#difficulty) shows it at work."),
     ("Validation", "`data.validation`", ""),
     (
         "RewardSpec",
         "`rewards[]`",
         "A plain name is short for `{name: NAME}`; a reward's parameters may stand beside its name.",
     ),
+    ("RewardModelScore", "`reward_model`", "Of a sample stage; a plain string is its model."),
+    ("Judge", "`judge`", "Of a sample stage ([making_data.md](making_data.md#scoring))."),
     ("Lora", "`lora`", ""),
     ("Gate", "`gate`", ""),
+    ("Probe", "`probe`", "[health.md](health.md#probes) shows it at work."),
+    ("DynamicSampling", "`dynamic_sampling`", "Of a grpo stage ([health.md](health.md#dynamic-sampling))."),
+    ("Parity", "`parity`", "Of a grpo stage ([health.md](health.md#parity))."),
+    *(
+        (block.__name__, f"`health` of kind {kind}", "[health.md](health.md) shows it at work.")
+        for kind, block in HEALTH_BLOCKS.items()
+    ),
+    *(
+        (block.__name__, f"`health.{name}`", "A plain policy is short for `{policy: ...}`.")
+        for name, block in DETECTOR_BLOCKS.items()
+    ),
     ("Runtime", "`runtime`", "Nothing here enters a fingerprint: a change redoes no stage."),
     ("Slurm", "`runtime.slurm`", "[slurm.md](slurm.md) shows it at work."),
     ("Container", "`runtime.slurm.container`", ""),
@@ -66,7 +81,7 @@ def render() -> str:
     common = set(StageBase.model_json_schema()["properties"])
     training = ModelStage.model_json_schema()["properties"]
     model_keys = [name for name in training if name not in common]
-    parts += ["## Training stages: sft, dpo, grpo", str(ModelStage.__doc__)]
+    parts += ["## Training stages: sft, dpo, grpo, reward_model", f"{ModelStage.__doc__} A reward model has no gate."]
     parts += [_table(blocks["SftStage"], only=model_keys)]
     for kind, stage_class in STAGE_CLASSES.items():
         described = common if kind not in CONFIG_CLASSES else common | set(model_keys)
@@ -103,12 +118,12 @@ def _default_text(schema: dict[str, Any], required: bool) -> str:
 
 
 def _trainer_parts() -> Iterator[str]:
-    """The fields of the three TRL configs: what is part of the experiment, what is not, what is refused."""
+    """The fields of the four TRL configs: what is part of the experiment, what is not, what is refused."""
     yield "## `trainer`"
     yield (
-        "Fields of the installed `trl.SFTConfig`, `trl.DPOConfig` and `trl.GRPOConfig` by their own names; TRL's "
-        "documentation gives their meaning. A change to an **identity** field makes another experiment and redoes the "
-        "stage and what follows; a change to a *neutral* one redoes nothing."
+        "Fields of the installed `trl.SFTConfig`, `trl.DPOConfig`, `trl.GRPOConfig` and `trl.RewardConfig` by their "
+        "own names; TRL's documentation gives their meaning. A change to an **identity** field makes another "
+        "experiment and redoes the stage and what follows; a change to a *neutral* one redoes nothing."
     )
     by_kind = {kind: fields(kind) for kind in CONFIG_CLASSES}
     names = sorted(name for name in set().union(*by_kind.values()) if not isinstance(CLASSES[name], Refused))

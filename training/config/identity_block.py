@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.config.stages import StageBase
+from training.config.stages import SampleStage, StageBase
 from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
-_NEUTRAL = {"gate", "allow_template_change", "max_error_rate"}
+_NEUTRAL = {"gate", "allow_template_change", "max_error_rate", "health", "parity"}
 _DECODING_KINDS = ("sample", "evaluate")
 
 
@@ -20,7 +20,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     """Return a stage's experiment as plain JSON.
 
     Left out: the stage's name, its parent, seed and chat template file (the caller fingerprints their contents), the
-    places of its data, its gate, limits that only stop a run, batch_size of decoding, and neutral trainer fields.
+    places of its data, its teacher and what scores its draws, its gate, limits that only stop a run, batch_size of
+    decoding, and neutral trainer fields.
     Fields of `trainer` that the file does not set are not filled in; a whole number equals the same number as a float.
     """
     left_out = _ELSEWHERE | _NEUTRAL
@@ -29,6 +30,15 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     block = stage.model_dump(mode="json", exclude=left_out)
     if "trainer" in block:
         block["trainer"] = _identity_fields(stage.kind, block["trainer"])
+    if isinstance(stage, SampleStage):
+        block.pop("model")
+        for scorer, place in (("reward_model", "model"), ("judge", "callable")):
+            if block[scorer] is not None:
+                block[scorer].pop(place)
+    if block.get("probe") is None or block["probe"]["keep_best"] is None:
+        block.pop("probe", None)  # it changes nothing that is trained
+    if block.get("dynamic_sampling", 0) is None:
+        block.pop("dynamic_sampling")  # not asked for: the experiment is what it was before there was the key
     if "data" in block:
         for name in ("path", "hub", "callable", "stage", "streaming", "license", "max_bad_rows", "max_flagged_rows"):
             block["data"].pop(name)

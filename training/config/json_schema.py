@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from training.config.data_cleaning import SUITES
+from training.config.health import DETECTOR_BLOCKS
 from training.config.schema_words import raw_schema
 from training.config.stages import STAGE_CLASSES
 from training.config.trainer_fields import CLASSES, CONFIG_CLASSES, FieldInfo, Refused, fields
@@ -34,8 +35,13 @@ def json_schema() -> dict[str, Any]:
         asked = blocks[name]["properties"]["decontaminate"]
         asked["anyOf"] = [{"const": SUITES, "description": "The suites, by the default rule."}, *asked["anyOf"]]
         blocks[name] = {"anyOf": [stage_string, blocks[name]]}
+    scorer = {"type": "string", "description": "stage:NAME, a folder or org/name@commit."}
+    blocks["RewardModelScore"] = {"anyOf": [scorer, blocks["RewardModelScore"]]}
     blocks["RewardSpec"]["additionalProperties"] = True
     blocks["RewardSpec"] = {"anyOf": [{"type": "string", "description": "A reward's name."}, blocks["RewardSpec"]]}
+    for block in DETECTOR_BLOCKS.values():
+        policy = {key: value for key, value in blocks[block.__name__]["properties"]["policy"].items() if key == "enum"}
+        blocks[block.__name__] = {"anyOf": [policy | {"type": "string"}, blocks[block.__name__]]}
     families = blocks["Generator"]["properties"]["families"]
     families["additionalProperties"] = {"anyOf": [families["additionalProperties"], {"type": "null"}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "posttrain pipeline"}

@@ -1,0 +1,121 @@
+"""The callback that asks the detectors after every optimizer step and does what their policies say.
+
+Rank 0 judges, all ranks act alike. An alarm is told in the log, counted in `health/alarms` and written to alarms.jsonl
+with the lines of samples.jsonl that show it. A warning is told once, when it begins; stop and rollback act as long as
+the finding holds, so that repeating the command does not walk past it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from training.config.health import DetectorBlock
+from training.context import StageContext
+from training.detectors import DETECTORS, Finding
+from training.interventions import interventions
+from training.metrics import MetricsCallback, cut_back
+from training.rollback import roll_back, words
+from training.samples import RoundLog
+from training.stopped import RolledBack, Stopped
+from training.world import gather
+
+ALARMS = "alarms.jsonl"
+NAMED_ROWS = 8
+"""Lines of samples.jsonl that an alarm names at most."""
+_NOT_JUDGED = ("timing_s", "perf/", "time", "overlap_s")
+
+
+class HealthCallback(TrainerCallback):
+    """Stands behind MetricsCallback in the trainer's list of callbacks and reads the line it is about to write."""
+
+    def __init__(self, context: StageContext, metrics: MetricsCallback, rounds: RoundLog | None):
+        self.context, self.metrics, self.rounds = context, metrics, rounds
+        self.health = context.stage.health
+        self.limits: dict[str, DetectorBlock] = self.health.detectors
+        self.path = context.folder / ALARMS
+        self.history: list[dict[str, Any]] = []
+        self._told: dict[str, int] = {}  # detector -> the step it was last told at
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read what the run has logged up to its checkpoint; MetricsCallback has cut the rest off."""
+        if self.context.world.is_main:
+            cut_back(self.path, state.global_step)
+            self.history = [judged(row) for row in read_lines(self.metrics.path)]
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Judge the step as far as it is logged: its training metrics, then its evaluation if it has one."""
+        pending = self.metrics.pending
+        if not pending:
+            return
+        verdict = self._verdict(pending, args) if self.context.world.is_main else None
+        alarms, ending, kind = gather(self.context.world, verdict)[0]
+        if alarms is not None:
+            pending["health/alarms"] = alarms
+        if ending is not None:
+            self.metrics.write()
+            raise RolledBack(ending) if kind == "rollback" else Stopped(ending)
+
+    def _verdict(self, pending: dict[str, Any], args: TrainingArguments) -> tuple[int, str | None, str]:
+        """(detectors in alarm, what ends the run or None, the policy that ends it)."""
+        row = judged(pending)
+        if self.history and self.history[-1]["step"] == row["step"]:
+            self.history.pop()
+        self.history.append(row)
+        found = {name: DETECTORS[name].find(self.history, block) for name, block in self.limits.items()}
+        alarms = {name: finding for name, finding in found.items() if finding is not None}
+        for name, finding in alarms.items():
+            policy = self.limits[name].policy
+            if policy == "warn" and (self._told.get(name) == row["step"] or self._held_before(name)):
+                continue
+            self._told[name] = row["step"]
+            alarm = self._tell(name, finding, policy, row["step"])
+            if policy == "stop":
+                return len(alarms), said(alarm), policy
+            if policy == "rollback":
+                return len(alarms), *self._rollback(alarm, finding, args)
+        return len(alarms), None, ""
+
+    def _held_before(self, name: str) -> bool:
+        """Whether the alarm began at an earlier step, where it was told."""
+        before = self.history[:-1]
+        return bool(before) and DETECTORS[name].find(before, self.limits[name]) is not None
+
+    def _tell(self, name: str, finding: Finding, policy: str, step: int) -> dict[str, Any]:
+        samples = [] if self.rounds is None else self.rounds.lines(DETECTORS[name].rows)[:NAMED_ROWS]
+        alarm = {"step": step, "detector": name, "policy": policy, "message": finding.message, "samples": samples}
+        with self.path.open("a", encoding="utf-8") as sink:
+            sink.write(json.dumps(alarm, ensure_ascii=False) + "\n")
+        if policy == "warn":
+            self.context.say(f"warning: {said(alarm)}")
+        return alarm
+
+    def _rollback(self, alarm: dict[str, Any], finding: Finding, args: TrainingArguments) -> tuple[str, str]:
+        done = len(interventions(self.context.folder))
+        if done >= self.health.max_rollbacks:
+            return f"{said(alarm)}; {done} rollbacks did not cure it (max_rollbacks)", "stop"
+        factor = self.health.learning_rate_factor
+        made = roll_back(self.context.folder, alarm, finding.since, factor, args.learning_rate)
+        return words(made), "rollback"
+
+
+def said(alarm: dict[str, Any]) -> str:
+    """An alarm in one line, with the lines of samples.jsonl that show it."""
+    lines = ", ".join(str(number) for number in alarm["samples"])
+    shown = f"; see samples.jsonl, line {lines}" if lines else ""
+    return f"{alarm['detector']} at step {alarm['step']}: {alarm['message']}{shown}"
+
+
+def judged(row: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics.jsonl without what a clock measured."""
+    return {name: value for name, value in row.items() if not name.startswith(_NOT_JUDGED)}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSON-lines file; [] where there is none."""
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -1,0 +1,158 @@
+"""Held-out probes: accuracy on suites while a stage trains, and what follows from it: keep the best, stop early.
+
+A probe asks questions that the suite's evaluation does not ask, so that choosing by it leaves the evaluation clean. It
+is judged as every evaluation is. The best so far is read from metrics.jsonl, so nothing is lost on resume.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.models.utils import unwrap_model_for_generation
+
+from data.suites import suite_items
+from training.best_model import BEST
+from training.context import StageContext
+from training.decode import messages, mine
+from training.estimates import wilson_interval
+from training.evaluate import judge, training_prompts
+from training.health import read_lines
+from training.masters import save_artifact
+from training.metrics import MetricsCallback
+from training.models import eos_ids
+from training.plan import data_seed
+from training.rollout import Sampling, generate
+from training.tokens import rendered_prompts
+from training.world import barrier, gather
+
+DECODED_TOGETHER = 64
+
+
+class ProbeCallback(TrainerCallback):
+    """Stands behind MetricsCallback and adds `probe/*` to the line it is about to write."""
+
+    def __init__(self, context: StageContext, trainer: Any, metrics: MetricsCallback):
+        self.context, self.trainer, self.metrics = context, trainer, metrics
+        self.probe = context.stage.probe
+        self.items: list[dict[str, Any]] = []
+        self.best: tuple[float, int] | None = None  # accuracy, step
+        self.since_best = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the best model lies."""
+        return self.context.folder / BEST
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Draw the questions; read the probes made up to the checkpoint."""
+        self.items = probe_items(self.context)
+        rows = read_lines(self.metrics.path) if self.context.world.is_main else []
+        found = self._accuracies(rows) if self.folder.is_dir() else []  # a rollback removes what it made doubtful
+        for step, accuracy in gather(self.context.world, found)[0]:
+            self._judge(accuracy, step)
+        control.should_training_stop = self._is_over()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Probe when it is time; every rank decodes its share."""
+        if state.global_step % self.probe.every and state.global_step < state.max_steps:
+            return
+        with self.context.ledger.timing("evaluate"):
+            measured = self._measure()
+            self.metrics.pending |= measured
+            if self.probe.keep_best is None:
+                return
+            if self._judge(measured[f"probe/{self.probe.keep_best}/accuracy"], state.global_step):
+                self._keep()
+        if self._is_over() and self.best is not None:
+            accuracy, step = self.best
+            self.context.say(
+                f"stopped early at step {state.global_step}: {self.since_best} probes of {self.probe.keep_best} "
+                f"without one better than {accuracy:.3f} at step {step}"
+            )
+            control.should_training_stop = True
+
+    def _is_over(self) -> bool:
+        return self.probe.patience is not None and self.since_best >= self.probe.patience
+
+    def _judge(self, accuracy: float, step: int) -> bool:
+        """Note a probe; returns whether it is the best so far."""
+        if self.best is None or accuracy > self.best[0]:
+            self.best, self.since_best = (accuracy, step), 0
+            return True
+        self.since_best += 1
+        return False
+
+    def _keep(self) -> None:
+        if self.context.world.is_main:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        barrier(self.context.world)
+        tokenizer, parent = self.trainer.processing_class, self.context.parent_model
+        save_artifact(self.trainer, self.context.stage, parent, tokenizer, self.folder, self.context.world)
+
+    def _accuracies(self, rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+        name = f"probe/{self.probe.keep_best}/accuracy"
+        return [(row["step"], row[name]) for row in rows if name in row]
+
+    def _measure(self) -> dict[str, float]:
+        world = self.context.world
+        own = mine(self.items, world.rank, world.size)
+        correct = judge("answer", self._answers(own), own)
+        mine_by_suite = [(item["suite"], right) for item, right in zip(own, correct, strict=True)]
+        everyone = [pair for rank in gather(world, mine_by_suite) for pair in rank]
+        metrics: dict[str, float] = {}
+        for suite in self.probe.suites:
+            found = [right for name, right in everyone if name == suite]
+            low, high = wilson_interval(sum(found), len(found))
+            metrics[f"probe/{suite}/accuracy"] = sum(found) / len(found)
+            metrics |= {f"probe/{suite}/ci95_low": low, f"probe/{suite}/ci95_high": high}
+        return metrics
+
+    def _answers(self, items: list[dict[str, Any]]) -> list[str]:
+        """The model's greedy answers."""
+        trainer, tokenizer = self.trainer, self.trainer.processing_class
+        prompts = [messages(item["prompt"], self.context.system) for item in items]
+        encoded = rendered_prompts(prompts, tokenizer) if prompts else []
+        sampling = Sampling(self.probe.max_completion_length, 0.0)
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
+            eos = eos_ids(model, tokenizer)
+            with trainer.accelerator.autocast():
+                ids = generate(model, encoded, 1, sampling, eos, seed=0, batch_size=DECODED_TOGETHER)
+        answers: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return answers
+
+
+def probe_hooks(context: StageContext, trainer: Any, metrics: MetricsCallback) -> list[ProbeCallback]:
+    """The callback of the stage's probe, if it has one."""
+    asked = getattr(context.stage, "probe", None) is not None
+    return [ProbeCallback(context, trainer, metrics)] if asked else []
+
+
+def probe_items(context: StageContext) -> list[dict[str, Any]]:
+    """The questions: of each suite those that follow its evaluation's, none that this model was trained on.
+
+    What later stages train on does not matter, so that adding one changes no probe.
+    """
+    probe, pipeline = context.stage.probe, context.pipeline
+    trained = training_prompts(context, ancestors(context))
+    items: list[dict[str, Any]] = []
+    for name in probe.suites:
+        suite = pipeline.suites[name]
+        asked = suite.model_copy(update={"items": suite.items + probe.items})
+        excluded = trained if suite.exclude_training_prompts else set()
+        found, _ = suite_items(name, asked, data_seed(pipeline, name), excluded, context.pin)
+        items += [{**item, "suite": name} for item in found[suite.items :]]
+    return items
+
+
+def ancestors(context: StageContext) -> set[str]:
+    """The names of the stage and of all it descends from, its data included."""
+    names, left = set(), [context.planned.name]
+    while left:
+        name = left.pop()
+        if name not in names:
+            names.add(name)
+            left += context.plan[name].parents
+    return names

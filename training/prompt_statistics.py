@@ -1,0 +1,65 @@
+"""How hard each prompt of a GRPO stage is: times seen, pass rate, and a draw of prompts by them.
+
+Every rank counts the same, from rewards that all ranks have, so every rank chooses the same prompts; the counts are
+part of the checkpoint. Nothing here knows a trainer.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PROMPTS = "prompts.jsonl"
+"""What a stage leaves of its counts: rows that `data.difficulty` of a later stage can read."""
+
+
+class PromptStatistics:
+    """Completions seen and passed of each of N prompts, by their row."""
+
+    def __init__(self, prompts: int):
+        self.seen_N = torch.zeros(prompts, dtype=torch.long)
+        self.passed_N = torch.zeros(prompts, dtype=torch.long)
+
+    def count(self, row: int, passed: list[bool]) -> None:
+        """Add the completions of one group; those that could not be scored are not among them."""
+        self.seen_N[row] += len(passed)
+        self.passed_N[row] += sum(passed)
+
+    @property
+    def weights_N(self) -> torch.Tensor:
+        """4p(1-p) of each prompt with p = (passed + 1) / (seen + 2), Laplace's estimate: 1 for a prompt not seen yet.
+
+        The variance of a pass, which is what a group has to learn from; it falls towards 0, never to it, where a prompt
+        is always or never passed.
+        """
+        rate_N = (self.passed_N + 1) / (self.seen_N + 2)
+        return 4 * rate_N * (1 - rate_N)
+
+    def choose(self, count: int, without: Collection[int], seed: int) -> list[int]:
+        """Draw `count` different rows by weight, fewer where there are no more, none of them in `without`."""
+        weights_N = self.weights_N
+        weights_N[list(without)] = 0.0
+        count = min(count, int((weights_N > 0).sum()))
+        if count <= 0:
+            return []
+        generator = torch.Generator().manual_seed(seed)
+        rows: list[int] = torch.multinomial(weights_N, count, replacement=False, generator=generator).tolist()
+        return rows
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint keeps."""
+        return {"seen": self.seen_N, "passed": self.passed_N}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.seen_N, self.passed_N = state["seen"], state["passed"]
+
+    def write(self, path: Path, prompts: list[Any]) -> None:
+        """Write a line for each prompt seen: its text, completions seen, pass rate."""
+        with path.open("w", encoding="utf-8") as sink:
+            for prompt, seen, passed in zip(prompts, self.seen_N.tolist(), self.passed_N.tolist(), strict=True):
+                if seen:
+                    line = {"prompt": prompt, "seen": seen, "pass_rate": passed / seen}
+                    sink.write(json.dumps(line, ensure_ascii=False) + "\n")
