@@ -253,8 +253,13 @@ SOURCES = {
     "trl.GRPOTrainer._save_checkpoint": "ec91bde123649111",
     "trl.SFTTrainer._save_checkpoint": "b6ee0a370c266b6f",
     "trl.DPOTrainer._save_checkpoint": "b6ee0a370c266b6f",
+    "trl.RewardTrainer._save_checkpoint": "b6ee0a370c266b6f",
+    "trl.SFTTrainer.evaluate": "77fd4eda985fc9da",
+    "trl.DPOTrainer.evaluate": "c4ef502ba33a335a",
+    "trl.RewardTrainer.evaluate": "24bf1ee05995058f",
     "trl.SFTTrainer._prepare_dataset": "04b668d28493f693",
     "trl.DPOTrainer._prepare_dataset": "35e349e8e8266df4",
+    "trl.RewardTrainer._prepare_dataset": "d753a196b9cfefe9",
     "transformers.Trainer._save_checkpoint": "a9111e30faa99339",
     "transformers.Trainer._get_train_sampler": "1580d7493244e637",
     "transformers.Trainer._run_epoch": "31aff00f34c302a2",
@@ -275,6 +280,8 @@ SOURCES = {
     "trl.SFTTrainer.log": "0d4c8e5d64f894ac",
     "trl.DPOTrainer._compute_loss": "5e58a1699e0d76cd",
     "trl.DPOTrainer.log": "e80e122cfe5fd8ad",
+    "trl.RewardTrainer.compute_loss": "ec4fad890ecfab14",
+    "trl.RewardTrainer.log": "0d4c8e5d64f894ac",
     "transformers.Trainer._inner_training_loop": "20ec4276e99fe7ae",
     "transformers.Trainer._init_training_state": "8fbd17ebb7d3793d",
     "transformers.Trainer.get_batch_samples": "0b3727386f73f670",
@@ -301,9 +308,9 @@ def test_source_that_an_override_was_written_against_is_unchanged(dotted: str) -
     assert digest[:16] == SOURCES[dotted], f"{dotted} changed: read it against our override, then note {digest[:16]}"
 
 
-def test_sft_and_dpo_trainers_of_trl_have_no_train_sampler_of_their_own() -> None:
+def test_trainers_of_trl_on_rows_have_no_train_sampler_of_their_own() -> None:
     """Ours replace the one of transformers; a sampler that TRL adds would be lost."""
-    for kind in (trl.SFTTrainer, trl.DPOTrainer):
+    for kind in (trl.SFTTrainer, trl.DPOTrainer, trl.RewardTrainer):
         assert kind._get_train_sampler is transformers.Trainer._get_train_sampler
         assert kind._run_epoch is transformers.Trainer._run_epoch
     assert trl.GRPOTrainer._run_epoch is transformers.Trainer._run_epoch
