@@ -14,10 +14,12 @@ from training.gradient_buckets import ZeroInPlace
 
 @pytest.fixture
 def wrapped(tmp_path: Path) -> Iterator[DistributedDataParallel]:
-    """A small model under DDP, in a world of one, after one synchronized backward."""
+    """A small model under DDP, in a world of one, after two steps: DDP lays its buckets out anew after the first."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     model = DistributedDataParallel(torch.nn.Linear(4, 3), gradient_as_bucket_view=True)
-    model(torch.ones(2, 4)).sum().backward()
+    for _ in range(2):
+        model.zero_grad()
+        model(torch.ones(2, 4)).sum().backward()
     yield model
     dist.destroy_process_group()
 
