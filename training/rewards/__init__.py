@@ -8,12 +8,18 @@ processes; nothing else should, except where one reward is all that is asked.
 
 from training.rewards.answer import answer
 from training.rewards.choice import choice
+from training.rewards.code_execution import PARAMETERS as CODE
+from training.rewards.code_execution import TIME_LIMIT_S as CODE_LIMIT_S
+from training.rewards.code_execution import check_code, code, require_code
 from training.rewards.cosine_length import check_cosine, cosine_length
 from training.rewards.exact import exact
 from training.rewards.format import check_tags, format_tags
 from training.rewards.instructions import check_score, instructions
 from training.rewards.language import check_language, language
 from training.rewards.length import check_lengths, soft_overlong
+from training.rewards.proof import PARAMETERS as PROOF
+from training.rewards.proof import TIME_LIMIT_S as PROOF_LIMIT_S
+from training.rewards.proof import check_proof, proof, require_proof
 from training.rewards.reasoning_gym import load_families, reasoning_gym
 from training.rewards.regex import check_pattern, regex
 from training.rewards.repetition import check_repetition, repetition
@@ -36,4 +42,26 @@ REWARDS: dict[str, Reward] = {
     "cosine_length": Reward("cosine_length", 1, cosine_length, COSINE, ("answer",), check_cosine),
     "repetition": Reward("repetition", 1, repetition, {"ngram": 3, "max_penalty": -1.0}, (), check_repetition),
     "language": Reward("language", 1, language, {"language": None, "among": None}, (), check_language),
+    "code": Reward(
+        "code",
+        1,
+        code,
+        CODE,
+        ("tests",),
+        check_code,
+        time_limit_s=CODE_LIMIT_S,
+        probed=False,
+        require=require_code,
+    ),
+    "proof": Reward(
+        "proof",
+        1,
+        proof,
+        PROOF,
+        ("statement",),
+        check_proof,
+        time_limit_s=PROOF_LIMIT_S,
+        probed=False,
+        require=require_proof,
+    ),
 }

@@ -7,12 +7,14 @@ from training.rewards import (
     REWARDS,
     answer_cases,
     choice_cases,
+    code_cases,
     cosine_length_cases,
     exact_cases,
     format_cases,
     instructions_cases,
     language_cases,
     length_cases,
+    proof_cases,
     reasoning_gym_cases,
     regex_cases,
     repetition_cases,
@@ -22,6 +24,7 @@ from training.rewards.cases import Case
 CASES: dict[str, list[Case]] = {
     "answer": answer_cases.CASES,
     "choice": choice_cases.CASES,
+    "code": code_cases.CASES,
     "exact": exact_cases.CASES,
     "regex": regex_cases.CASES,
     "reasoning_gym": reasoning_gym_cases.CASES,
@@ -31,6 +34,7 @@ CASES: dict[str, list[Case]] = {
     "cosine_length": cosine_length_cases.CASES,
     "repetition": repetition_cases.CASES,
     "language": language_cases.CASES,
+    "proof": proof_cases.CASES,
 }
 
 

@@ -4,15 +4,20 @@ Runs in the child of `enter.py`. Order matters: mounts need capabilities, the us
 are set, and the system call filter comes last because it refuses most of what stands above it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
 import resource
 import signal
-from typing import Any
 
 from training.sandbox import landlock, namespaces, seccomp
 from training.sandbox.libc import PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, drop_capabilities, prctl
+
+TYPE_CHECKING = False  # as in typing, whose import every sandboxed program would wait for
+if TYPE_CHECKING:
+    from typing import Any
 
 LOWEST_FREE_FD, HIGHEST_FD = 16, 1 << 16
 MAX_OPEN_FILES = 64

@@ -1,9 +1,11 @@
-"""The program that stands between us and a sandboxed one: `python enter.py < job.json > results.json`.
+"""The program that stands between us and a sandboxed one: a job on its standard input, results on its output.
 
 A small interpreter of its own, so that nothing of a trainer (memory, descriptors, environment) is near. For each run of
 the job it makes a process in fresh isolation, feeds and reads its streams up to the limits, kills what is over them and
 reports how it ended. The program inside never holds a descriptor of ours: what it prints is data.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -11,28 +13,25 @@ import selectors
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from training.sandbox import namespaces
 from training.sandbox.confine import become
+
+TYPE_CHECKING = False  # as in typing, whose import every sandboxed program would wait for
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK = 1 << 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
 
 
-@dataclass
 class Watched:
-    """One process under way: its pid, what it has printed, and why it was stopped, if it was."""
+    """One process under way: its pid, its streams by descriptor, what it has printed, and why it was stopped."""
 
-    pid: int
-    streams: dict[int, str]
-    printed: dict[str, bytearray] = field(default_factory=dict)
-    stopped: str | None = None
+    def __init__(self, pid: int, streams: dict[int, str]) -> None:
+        self.pid, self.streams = pid, streams
+        self.printed: dict[str, bytearray] = {}
+        self.stopped: str | None = None
 
 
 def main() -> int:
@@ -151,6 +150,3 @@ def _file_with(text: str, folder: str) -> int:
 def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-
-if __name__ == "__main__":
-    sys.exit(main())

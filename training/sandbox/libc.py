@@ -1,10 +1,15 @@
 """The few calls of the C library and the kernel that Python has no function for."""
 
+from __future__ import annotations
+
 import ctypes
 import os
-from typing import Any
 
 from training.sandbox.syscall_numbers import number
+
+TYPE_CHECKING = False  # as in typing, whose import every sandboxed program would wait for
+if TYPE_CHECKING:
+    from typing import Any
 
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP = 1, 24, 38, 22
 

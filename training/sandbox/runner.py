@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ENTER = Path(__file__).with_name("enter.py")
+ROOT = str(Path(__file__).resolve().parent.parent.parent)
+ENTER = "import sys; sys.path.insert(0, sys.argv[1]); from training.sandbox.enter import main; sys.exit(main())"
 GRACE_S = 20.0
 """How long beyond its own limit `enter.py` may take on a busy machine before it counts as stuck."""
 
@@ -96,7 +97,7 @@ class Sandbox:
         job = _job(place, runs, files, stop_at_failure, os.path.realpath(self._folder.name))
         try:
             self._process = subprocess.Popen(
-                [python(), "-I", "-S", "-B", str(ENTER)],
+                [python(), "-I", "-S", "-c", ENTER, ROOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Numbers of the system calls that the sandbox makes or refuses, on x86-64 and on 64-bit ARM (the kernel's tables)."""
 
-import platform
+import os
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """Machines whose numbers are known here, with their AUDIT_ARCH value."""
@@ -138,7 +138,7 @@ def audit_architecture() -> int:
 
 
 def _machine() -> str:
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise KeyError(f"the sandbox knows no system calls of {machine}; it runs on {' and '.join(ARCHITECTURES)}")
     return machine

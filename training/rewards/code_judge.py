@@ -1,0 +1,107 @@
+"""Judging a program by its tests, from outside: the sandbox gives values and texts, the decision is made here.
+
+Scripts of asserts run in a second sandbox, with the program's functions as remote calls (`code_inside.py`): no test
+ever shares an interpreter with the program.
+"""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, Test
+from training.rewards.literals import NotALiteral, read_reply, same
+from training.sandbox.runner import Limits, Place, Run, Sandbox, python_command, run_programs
+
+INSIDE = Path(__file__).with_name("code_inside.py").read_text(encoding="utf-8")
+PROGRAM = "program.py"
+LAST_WORDS_S = 1.0
+"""How long a program may take to end once its tests have."""
+
+
+@dataclass
+class _Time:
+    """What is left of the seconds that all tests of one program have together."""
+
+    until: float
+
+    def place(self, place: Place) -> Place:
+        """`place`, with a total limit of what is left."""
+        left = max(0.5, self.until - time.monotonic())
+        return replace(place, limits=replace(place.limits, total_s=left))
+
+
+def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bool) -> list[bool]:
+    """Return which tests `program` passes; with `stop_at_failure` those behind the first failure count as failed.
+
+    All tests together have `place.limits.total_s` seconds. Raises SandboxError where the sandbox fails.
+    """
+    clock = _Time(time.monotonic() + place.limits.total_s)
+    passed: dict[int, bool] = {}
+    for kind, judge_kind in ((StdinTest, _judge_stdin), (CallTest, _judge_calls), (ScriptTest, _judge_scripts)):
+        places = [number for number, test in enumerate(tests) if isinstance(test, kind)]
+        if not places or (stop_at_failure and not all(passed.values())):
+            continue
+        found = judge_kind(program, [tests[number] for number in places], clock.place(place), stop_at_failure)
+        passed.update(zip(places, found, strict=True))
+    return [passed.get(number, False) for number in range(len(tests))]
+
+
+def _judge_stdin(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
+    command = python_command(PROGRAM)
+    runs = [Run(command, stdin=test.stdin) for test in tests]
+    results = run_programs(place, runs, {PROGRAM: program}, stop_at_failure)
+    found = [
+        result.ended_well and _text(result.stdout) == _text(test.stdout)
+        for result, test in zip(results, tests, strict=False)
+    ]
+    return found + [False] * (len(tests) - len(found))
+
+
+def _judge_calls(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
+    questions = "".join(json.dumps(test.expression) + "\n" for test in tests)
+    run = Run(_inside("program", PROGRAM), stdin=questions)
+    lines = run_programs(place, [run], {PROGRAM: program, "inside.py": INSIDE})[0].stdout.split("\n")
+    return [_is_answered(lines[number : number + 1], test) for number, test in enumerate(tests)]
+
+
+def _is_answered(lines: list[str], test: CallTest) -> bool:
+    try:
+        return bool(lines) and same(read_reply(lines[0]), test.returns)
+    except NotALiteral:
+        return False
+
+
+def _judge_scripts(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
+    """Two sandboxes and two pipes between them: the scripts ask, the program answers."""
+    answers, answer = os.pipe()
+    asked, ask = os.pipe()
+    scripts = json.dumps([{"script": test.script, "names": test.names} for test in tests])
+    asking = Run(_inside("tests", "tests.json"), more_fds=(answers, ask))
+    answering = Run(_inside("program", PROGRAM), stdin_fd=asked, stdout_fd=answer)
+    with (
+        Sandbox(place, [asking], {"inside.py": INSIDE, "tests.json": scripts}) as scripts_run,
+        Sandbox(place, [answering], {"inside.py": INSIDE, PROGRAM: program}) as program_run,
+    ):
+        (verdict,) = scripts_run.results()
+        program_run.results(within_s=LAST_WORDS_S)  # raises if it never ran: that is no answer to a test
+    if not verdict.ended_well:
+        return [False] * len(tests)
+    return [passed is True for passed in json.loads(verdict.stdout)]
+
+
+def _inside(part: str, file: str) -> list[str]:
+    return python_command("inside.py", part, file)
+
+
+def _text(output: str) -> list[str]:
+    """Lines for comparison: white space at the ends of lines and empty lines at the end do not matter."""
+    return [line.rstrip() for line in output.rstrip().split("\n")]
+
+
+def code_limits(timeout_s: float, memory_mb: int) -> Limits:
+    """The limits of a program under test: `timeout_s` of CPU time a run, five times that and 10 s for all tests."""
+    return Limits(cpu_s=timeout_s, total_s=5 * timeout_s + 10, memory_mb=memory_mb)
