@@ -172,28 +172,26 @@ def test_throughput_is_counted() -> None:
 
 
 def expressions(batch: int) -> tuple[list[str], list[str]]:
-    """256 expected answers that need math-verify and completions of which every second is right; new ones a batch."""
+    """A round of 32 prompts x 8 completions that need math-verify: all spelled differently, every second right."""
     golds, completions = [], []
-    for n in range(256):
-        a, b = 2 + n % 31 + 40 * batch, 3 + n % 29
-        wrong = n % 2
-        if n % 4 < 2:
-            golds.append(f"x^2 + {a}x + {b}")
-            completions.append(f"so <answer>{b + wrong} + {a}x + x^2</answer>")
-        else:
+    for prompt in range(32):
+        a, b = 2 + prompt + 40 * batch, 3 + prompt % 29
+        for n in range(8):
             golds.append(f"\\frac{{{a}}}{{\\sqrt{{{b}}}}}")
-            completions.append(f"hence \\boxed{{\\frac{{{a + wrong}\\sqrt{{{b}}}}}{{{b}}}}}")
+            top = (a + n % 2) * (n + 1)
+            completions.append(f"hence \\boxed{{\\frac{{{top}\\sqrt{{{b}}}}}{{{b * (n + 1)}}}}}")
     return golds, completions
 
 
 @pytest.mark.slow
 def test_256_completions_through_math_verify_take_less_than_a_second_once_warm() -> None:
-    """On two cores; the best of three batches, so that a busy machine does not decide. No expression comes twice."""
+    """On two cores; the best of four batches, so that a busy machine does not decide. No completion comes twice."""
     judge = scorer({"name": "answer"}, limits=Limits(2, 30.0, 4.0))
     seconds = []
-    for batch in range(4):
+    for batch in range(5):
         golds, completions = expressions(batch)
         began = time.perf_counter()
         assert score(judge, *completions, answer=golds)[0] == [1.0, 0.0] * 128
         seconds.append(time.perf_counter() - began)
+    print("seconds a batch:", [round(each, 3) for each in seconds])
     assert min(seconds[1:]) < 1.0

@@ -7,10 +7,14 @@ texts, tall powers.
 
 import re
 from functools import lru_cache
+from typing import Any
 
 MAX_LENGTH = 200
 MAX_POWER = 20
 MAX_POWERS = 8
+FAR_APART, FAR_APART_ROUNDED = 1e-9, 1e-4
+"""Relative differences beyond which two values are not one: exact ones, and those where a decimal may be rounded."""
+
 _TOO_MUCH = re.compile(r"\d{21}|!|\\binom|\\sum|\\prod|\\int|factorial")
 _POWER = re.compile(r"(?:\^|\*\*)\s*[{(]?\s*[-+]?\s*(\d*)")
 
@@ -20,13 +24,46 @@ def equivalent(expected: str, given: str) -> bool:
     """Return whether math-verify finds two expressions (LaTeX or Python-like) equal; False for what it cannot read."""
     if not (_affordable(expected) and _affordable(given)):
         return False
-    from math_verify import grader, parse, parser, verify
+    from math_verify import verify
+
+    sides = [_parsed(expected), _parsed(given)]
+    if not all(sides):
+        return False
+    quick = _quickly(sides[0][0], sides[1][0])
+    return bool(verify(sides[0], sides[1], timeout_seconds=None)) if quick is None else quick
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> list[Any]:
+    """What math-verify reads in a text, empty where it can read nothing; kept, since a group shares its answer."""
+    from math_verify import grader, parse, parser
 
     # Both modules log one warning that timeouts are off; here that is deliberate and bounded by _affordable.
     parser.TIMEOUT_WARNING_SHOWN = True
     grader.TIMEOUT_WARNING_SHOWN = True
-    sides = [parse(f"${_latex(text)}$", parsing_timeout=None) for text in (expected, given)]
-    return all(sides) and bool(verify(sides[0], sides[1], timeout_seconds=None))
+    found: list[Any] = parse(f"${_latex(text)}$", parsing_timeout=None)
+    return found
+
+
+def _quickly(expected: Any, given: Any) -> bool | None:
+    """Whether two expressions are equal, where that shows without sympy's simplify, which takes most of the time.
+
+    Equal once expanded, or far apart at some point; None for what neither shows, and for all that is no expression.
+    """
+    from sympy import Expr, Float, Rational, expand
+
+    if not isinstance(expected, Expr) or not isinstance(given, Expr):
+        return None
+    symbols = sorted(expected.free_symbols | given.free_symbols, key=str)
+    try:
+        if expand(expected - given) == 0:
+            return True
+        point = {symbol: Rational(17 + 6 * place, 13) for place, symbol in enumerate(symbols)}
+        mine, theirs = (complex(side.subs(point).evalf(15)) for side in (expected, given))
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        return None
+    limit = FAR_APART_ROUNDED if expected.has(Float) or given.has(Float) else FAR_APART
+    return False if abs(mine - theirs) > limit * max(1.0, abs(mine)) else None
 
 
 def _affordable(text: str) -> bool:

@@ -29,6 +29,8 @@ _NO_LANGUAGE = regex.compile(
     r"|</?[A-Za-z_][^<>]*>",
     regex.DOTALL,
 )
+MIN_HAN = 6
+"""Han characters without kana below which a Japanese text may still be Japanese."""
 NO_SCRIPT = "other"
 """Stands for scripts we know no language of: their words are foreign everywhere."""
 
@@ -89,27 +91,25 @@ def share_in(text: str, target: str, among: tuple[str, ...] = ()) -> float | Non
     everything = [word for words in sentences for word in words]
     if not everything:
         return None
-    whole = {script: _is_target(everything, script, target, among, True) for script in scripts_of(target)}
+    whole = {script: _is_target(everything, script, target, among) is not False for script in scripts_of(target)}
     right = 0
     for words in sentences:
         for script, count in Counter(script for _, script in words).items():
             if script in whole:
-                verdict = _is_target(words, script, target, among, None)
+                verdict = _is_target(words, script, target, among)
                 right += count * (whole[script] if verdict is None else verdict)
     return right / len(everything)
 
 
-def _is_target(
-    words: list[tuple[str, str]], script: str, target: str, among: tuple[str, ...], undecided: bool | None
-) -> bool | None:
-    """Whether words of a script that `target` is written in are in it; `undecided` where they are too few to tell."""
+def _is_target(words: list[tuple[str, str]], script: str, target: str, among: tuple[str, ...]) -> bool | None:
+    """Whether words of a script that `target` is written in are in it; None where they are too few to tell."""
     if script == "Han":
         has_kana = any(other in KANA for _, other in words)
         if target == "zh":
             return not has_kana
-        return True if has_kana else undecided if len(words) < 6 else False
+        return True if has_kana else None if len(words) < MIN_HAN else False
     found = identify(_joined(words, script), script, among)
-    return undecided if found is None else same_language(found, target)
+    return None if found is None else same_language(found, target)
 
 
 def _plain(text: str) -> str:

@@ -46,8 +46,8 @@ KANA = ("Hiragana", "Katakana")
 RELATIVES = (frozenset({"no", "nb", "nn"}), frozenset({"hr", "bs", "sr"}), frozenset({"id", "ms"}))
 """Languages that no identifier tells apart in a sentence: one passes for the other."""
 
-MIN_LETTERS = 20
-"""Letters below which an identifier only guesses."""
+MIN_LETTERS = 12
+"""Letters and marks below which an identifier only guesses."""
 
 _SCRIPT = regex.compile("|".join(rf"(?P<{name}>\p{{Script={name}}})" for name in SCRIPTS))
 
@@ -78,7 +78,7 @@ def identify(text: str, script: str, among: tuple[str, ...] = ()) -> str | None:
         return candidates[0]
     if script == "Han":
         return "zh" if "zh" in candidates else None
-    if not candidates or sum(character.isalpha() for character in text) < MIN_LETTERS:
+    if not candidates or len("".join(text.split())) < MIN_LETTERS:
         return None
     language: str = _identifier(candidates).classify(text)[0]
     return language

@@ -128,12 +128,12 @@ class WorkerPool:
             for worker in timed:
                 worker.deadline += patience + overslept
         for key, _ in events:
-            worker: WorkerProcess = key.data
-            messages = worker.receive()
+            speaker: WorkerProcess = key.data
+            messages = speaker.receive()
             if messages is None:
-                self._bury(worker, outcomes, waiting)
+                self._bury(speaker, outcomes, waiting)
             for message in messages or []:
-                self._take(worker, message, outcomes)
+                self._take(speaker, message, outcomes)
             self._raise_refusal()
         now = time.monotonic()
         for worker in [each for each in timed if each in self._workers and each.deadline < now]:
