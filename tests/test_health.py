@@ -14,6 +14,7 @@ from launch.ranks_end import Failure, RanksEnd
 from launch.run import run_stages
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, write_pipeline
 from tests.test_resume import at_step_end, die
+from training.checkpoint import MANIFEST
 from training.config import load_pipeline
 from training.config.health import Truncation
 from training.detectors import DETECTORS, Detector, Finding
@@ -21,6 +22,7 @@ from training.health import ALARMS
 from training.interventions import interventions
 from training.plan import RunPlan, plan_run
 from training.record import read_record, verify_record
+from training.rollback import roll_back
 
 CHECKPOINTS = ("--set", "runtime.checkpoint_every=1")
 
@@ -136,6 +138,29 @@ def test_health_rollbacks_that_do_not_help_end_with_4(tmp_path: Path, capsys: py
     path.write_text(path.read_text().replace("0.0005", "0.001"))  # the cure fails
     assert run_stage(config, "grpo") == 4
     assert "1 rollbacks did not cure it" in capsys.readouterr().err
+
+
+def test_rollback_that_comes_to_the_same_step_goes_further_back(tmp_path: Path) -> None:
+    """Checkpoints of steps 1 to 4; step 5 is sick, sick again, then step 7 is, and then step 2."""
+    alarm = {"step": 5, "detector": "kl_jump", "message": "", "samples": []}
+
+    def steps() -> list[int]:
+        return sorted(int(path.name.rpartition("-")[2]) for path in (tmp_path / "checkpoints").iterdir())
+
+    def add(*numbers: int) -> None:
+        for number in numbers:
+            folder = tmp_path / "checkpoints" / f"checkpoint-{number}"
+            folder.mkdir(parents=True)
+            (folder / MANIFEST).write_text("{}")
+
+    add(1, 2, 3, 4)
+    assert roll_back(tmp_path, alarm, 5, 0.5, 1.0)["to_step"] == 4
+    assert roll_back(tmp_path, alarm, 5, 0.5, 0.5)["to_step"] == 3
+    assert steps() == [1, 2, 3]
+    add(4, 5, 6)
+    assert roll_back(tmp_path, {**alarm, "step": 7}, 7, 0.5, 0.25)["to_step"] == 6
+    assert roll_back(tmp_path, {**alarm, "step": 2}, 2, 0.5, 0.125)["to_step"] == 1
+    assert [one["learning_rate"] for one in interventions(tmp_path)] == [0.5, 0.25, 0.125, 0.0625]
 
 
 def running(config: Path, codes: list[int]) -> Callable[[Any], RanksEnd]:

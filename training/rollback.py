@@ -19,8 +19,13 @@ from training.record import write_json
 
 
 def roll_back(folder: Path, alarm: dict[str, Any], since: int, factor: float, learning_rate: float) -> dict[str, Any]:
-    """Prepare the stage in `folder` to go on before step `since`, and return the intervention; rank 0 alone."""
+    """Prepare the stage in `folder` to go on before step `since`, and return the intervention; rank 0 alone.
+
+    Where an earlier rollback did not get past this step, it goes on from a checkpoint before that one's: the weights
+    that the step was sick with would be the same again.
+    """
     earlier = interventions(folder)
+    since = min([since, *(one["to_step"] for one in earlier if one["step"] >= alarm["step"])])
     to_step = _keep_good(folder / "checkpoints", since)
     intervention = {
         "action": "rollback",

@@ -17,7 +17,7 @@ def find(history: History, limits: GradientSpike) -> Finding | None:
         return None
     usual = median(before.values)
     return Finding(
-        f"gradient norm {norm:.3g} is {norm / usual:.0f} times the median {usual:.3g} of the {limits.window} steps "
+        f"gradient norm {norm:.3g} is {norm / usual:.3g} times the median {usual:.3g} of the {limits.window} steps "
         "before",
         history[-1]["step"],
     )

@@ -11,8 +11,9 @@ METRIC = "kl"
 
 def find(history: History, limits: KlJump) -> Finding | None:
     """Compare the present KL with the median of the window before it."""
-    before = last(history, METRIC, limits.window, before=1) if is_new(history, METRIC) else None
-    now = history[-1].get(METRIC)
+    if not is_new(history, METRIC):
+        return None
+    before, now = last(history, METRIC, limits.window, before=1), float(history[-1][METRIC])
     if before is None or now < limits.above or now <= limits.factor * median(before.values):
         return None
     return Finding(
