@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from data.accounting import Rows
+from data.doctor.examination import Examination
 from training.config import ConfigError, Pipeline, load_pipeline
-from training.mixture import MixedRows, planned_lines, seen_lines
+from training.mixture import MixedRows, findings_by_source, planned_lines, seen_lines
 from training.plan import data_seed, plan_run
+from training.report.collect import config_parents
 from training.rows import account_in_record, rows_in_limits
 
 ITEM = "On Monday the old giraffe ate forty leaves, and on Tuesday it ate only seventeen of them; how many in all?"
@@ -143,3 +145,25 @@ def test_cleaning_and_mixing_are_identity_only_where_they_are_asked_for(tmp_path
 def test_mistakes_are_told(tmp_path: Path, data: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         pipeline_of(tmp_path, data)
+
+
+def test_findings_of_a_mixture_are_told_by_source(tmp_path: Path) -> None:
+    """The rows of b are numbered from 10 on; a row drawn twice counts twice. Found: row 3 of a, 12 and 13 of b."""
+    rows = rows_of(pipeline_of(tmp_path, MIX), tmp_path)
+    found = Examination(None, flagged={"two_bos": [3]}, noted={"duplicate": [12, 12, 13], "cut_by_limit": []})
+    assert findings_by_source(rows, found) == {
+        str(tmp_path / "a.jsonl"): {"rows": 5, "flagged": {"two_bos": 1}, "noted": {}},
+        str(tmp_path / "b.jsonl"): {"rows": 15, "flagged": {}, "noted": {"duplicate": 3}},
+    }
+    plain = rows_of(pipeline_of(tmp_path, "{path: DIR/a.jsonl}"), tmp_path)
+    assert findings_by_source(plain, found) == {}
+
+
+def test_report_knows_the_parents_of_a_stage_that_has_not_run() -> None:
+    """As the plan names them: the model, every source of a mixture, what measured and what scores."""
+    data = {"mix": [{"stage": "pairs"}, {"path": "x"}, {"stage": "more"}], "difficulty": None}
+    assert config_parents({"parent": "sft", "data": data}) == ["sft", "pairs", "more"]
+    measured = {"path": "x", "difficulty": {"measured_by": "stage:probe"}}
+    scored = {"parent": "sft", "data": measured, "reward_model": {"model": "stage:rm"}}
+    assert config_parents(scored) == ["sft", "probe", "rm"]
+    assert config_parents(scored | {"model": "bundled:tiny-random"}) == ["probe", "rm"]

@@ -224,7 +224,10 @@ def test_difficulty_without_pass_rates_says_where_to_get_them(
     assert plan_run(load_pipeline(config), tmp_path / "runs")["sample"].fingerprint != before
     folder = finished(config)
     assert [row["answer"] for row in lines(folder, "draws.jsonl")] == ["3"]
-    assert read_record(folder)["data"]["dropped"] == {"not_measured": 15}  # type: ignore[index]
+    record = read_record(folder)
+    assert record is not None
+    assert record["data"]["dropped"] == {"not_measured": 15}
+    assert "dropped_rows.jsonl" in record["files"]
 
 
 def test_example_of_the_docs_is_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
