@@ -162,7 +162,7 @@ def test_two_ranks_refill_alike_and_resume_bit_identically(tmp_path: Path) -> No
     reward = {"name": "length", "max_length": 7, "buffer": 1, "unit": "characters"}
     fields = {"batch_size": 12, "rewards": [reward], "dynamic_sampling": {"max_extra": 2.0, "order": "difficulty"}}
     block = stage("grpo", folder=tmp_path, rows=40, health={"silent_groups": "off"}, **fields)
-    block["trainer"] |= {"max_steps": 20}
+    block["trainer"] |= {"max_steps": 8}
     config = write_pipeline(tmp_path, block, runtime={"processes": 2, "micro_batch_size": 6})
     code, whole = on_two_ranks(config, tmp_path / "whole")
     assert code == 0

@@ -77,9 +77,3 @@ def test_parity_above_its_limit_stops_before_the_first_step_and_leaves_the_promp
     assert "Count" in left[0]["prompt"]
     assert "parity at step 1" in capsys.readouterr().err
     assert not (folder / "model").exists()
-
-
-def test_parity_logs_what_two_ways_of_scoring_give_and_never_where_it_is_off(tmp_path: Path) -> None:
-    config = pipeline(tmp_path, 2, {"every": None})
-    assert run_stage(config, "grpo") == 0
-    assert not any("parity/mean_kl" in row for row in metrics(planned(config, "grpo").folder))

@@ -14,8 +14,6 @@ from tests.test_resume import at_step_end, die
 from training.estimates import wilson_interval
 from training.record import verify_record
 
-KINDS = ("sft", "dpo", "grpo")
-
 
 def pipeline(folder: Path, kind: str, steps: int, **probe: Any) -> Path:
     """A stage probed on 6 questions behind the 4 of the suite's evaluation; the stage trains on two of the rows."""
@@ -42,7 +40,7 @@ def right_answers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["sft", pytest.param("dpo", marks=pytest.mark.slow), "grpo"])
 def test_probe_logs_accuracy_and_interval_of_questions_no_evaluation_asks(
     kind: str, tmp_path: Path, right_answers: list[int]
 ) -> None:
