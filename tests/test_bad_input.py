@@ -234,7 +234,7 @@ def test_stage_name_that_does_not_exist_lists_those_that_do(tmp_path: Path, caps
 
 
 def test_sample_that_keeps_nothing_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_pipeline(tmp_path, stage("sample", folder=tmp_path, rewards=["answer"], min_margin=0.5))
+    config = write_pipeline(tmp_path, stage("sample", folder=tmp_path, rewards=["answer"], min_margin=1.5))
     assert run_stage(config, "sample") == 2
     one_message(capsys, "stages.sample kept no row of 16 prompts")
 

@@ -18,9 +18,10 @@ from data.doctor.flags import FLAGS
 from data.doctor.sequences import TokenFacts, TokenRow, TokenSequence
 from data.errors import UserError
 from training.context import StageContext
+from training.mixture import findings_by_source
 from training.models import end_tokens, weights_folder
 from training.token_cache import tokenised_rows
-from training.tokens import PROMPT_MATCHES, rendered_prompts, token_columns, tokenise
+from training.tokens import PROMPT_MATCHES, TOKEN_COLUMNS, rendered_prompts, token_columns, tokenise
 from training.world import gather
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def limits_of(stage: Any, arguments: Any, context_length: int | None) -> Limits:
         return Limits(context=context_length, room=stage.max_completion_length)
     if stage.kind == "grpo":
         return Limits(context=context_length, room=arguments.max_completion_length or 0)
+    if stage.kind == "reward_model":
+        return Limits(context=context_length)  # what exceeds max_length is dropped whole and counted
     if getattr(arguments, "packing", False):
         cuts = arguments.packing_strategy == "bfd"  # the other strategies go on in the next row
         return Limits(arguments.max_length if cuts else None, context=context_length)
@@ -87,7 +90,7 @@ def context_length(model: Path) -> int | None:
 
 def token_rows(kind: str, tokens: "Dataset", numbers: list[int], window: slice) -> Iterator[TokenRow]:
     """The doctor's rows from tokenised ones; `numbers` are those of the source, in the same order."""
-    read = {"sft": _sft_sequences, "dpo": _pair_sequences}[kind]
+    read = {"sft": _sft_sequences, "dpo": _pair_sequences, "reward_model": _scored_sequences}[kind]
     place = 0
     for batch in tokens.iter(batch_size=BATCH):
         for at in range(len(batch[PROMPT_MATCHES])):
@@ -105,6 +108,17 @@ def _pair_sequences(row: dict[str, Any], window: slice) -> dict[str, TokenSequen
     return {
         name: TokenSequence(prompt + answer, [False] * len(prompt) + [True] * len(answer), window)
         for name, answer in (("chosen", row["chosen_ids"]), ("rejected", row["rejected_ids"]))
+    }
+
+
+def _scored_sequences(row: dict[str, Any], window: slice) -> dict[str, TokenSequence]:
+    """Whole conversations; what both have in front, the prompt, is what a score does not depend on."""
+    chosen, rejected = row["chosen_ids"], row["rejected_ids"]
+    pairs = enumerate(zip(chosen, rejected, strict=False))
+    shared = next((place for place, (one, other) in pairs if one != other), min(len(chosen), len(rejected)))
+    return {
+        name: TokenSequence(ids, [place >= shared for place in range(len(ids))], window)
+        for name, ids in (("chosen", chosen), ("rejected", rejected))
     }
 
 
@@ -130,7 +144,7 @@ def examine_rows(
     model = weights_folder(model)
     limits = limits_of(stage, arguments, context_length(model))
     facts = token_facts(tokenizer, model, limits)
-    if stage.kind not in ("sft", "dpo"):
+    if stage.kind not in TOKEN_COLUMNS:
         return examine(prompt_rows(rows, numbers, tokenizer), facts, previews)
     if tokens is None:
         from datasets import Dataset
@@ -148,12 +162,15 @@ def examine_stage(
     Returns the summary for the record and leaves the flagged and noted rows in `flagged_rows.jsonl`.
     """
     stage, rows = context.stage, usable.rows
-    tokens = tokenised_rows(rows, context, tokenizer, arguments) if stage.kind in ("sft", "dpo") else None
+    tokens = tokenised_rows(rows, context, tokenizer, arguments) if stage.kind in TOKEN_COLUMNS else None
     verdict: dict[str, Any] = {}
     if context.world.is_main:
         found = examine_rows(stage, rows, usable.numbers, tokenizer, context.parent_model, arguments, tokens)
         write_findings(context.folder / FLAGGED_ROWS, found)
-        verdict = {"summary": found.summary(), "refusal": refusal(stage, found, context.folder / FLAGGED_ROWS)}
+        summary = found.summary()
+        if sources := findings_by_source(usable, found):
+            summary["sources"] = sources
+        verdict = {"summary": summary, "refusal": refusal(stage, found, context.folder / FLAGGED_ROWS)}
         if found.num_flagged_rows:
             context.say(f"{found.num_flagged_rows} of {found.rows} rows flagged: {counted(found)}")
     verdict = gather(context.world, verdict)[0]

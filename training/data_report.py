@@ -15,12 +15,14 @@ from data.doctor.examination import Examination
 from data.errors import UserError
 from training.base import locate_model
 from training.cleaning import references, segments
-from training.config import Pipeline
+from training.config import TRAINING_KINDS, Pipeline
 from training.config.data_cleaning import Decontaminate, against_suites
 from training.data_doctor import SAMPLE_ROWS, examine_rows, refusal
+from training.mixture import findings_by_source
 from training.models import load_tokenizer
 from training.pins import Pins
 from training.plan import RunPlan, data_seed
+from training.plan_sample import drawn_from_parent
 from training.record import read_record
 from training.rows import rows_in_limits
 from training.template_findings import template_findings
@@ -29,7 +31,7 @@ from training.trainer_args import build_arguments
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KINDS = ("sft", "dpo", "grpo", "sample")
+KINDS = (*TRAINING_KINDS, "sample")
 
 
 @dataclass
@@ -49,6 +51,7 @@ class StageDiagnosis:
     findings: dict[str, str] = field(default_factory=dict)
     refusal: str | None = None
     accounts: list[Account] = field(default_factory=list)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def diagnose(
@@ -62,8 +65,8 @@ def diagnose(
     if not stages:
         names = ", ".join(stage.name for stage in pipeline.stages if stage.kind in KINDS)
         raise UserError(f"--stage {only}: no stage of this name has data; choose one of {names}")
-    model = locate_model(pipeline.model, Pins(plan.pins, pipeline.offline))
     for stage in stages:
+        model = locate_model(getattr(stage, "model", None) or pipeline.model, Pins(plan.pins, pipeline.offline))
         tokenizer = load_tokenizer(model, template_in_use(pipeline, stage))
         diagnosis = StageDiagnosis(stage.name, stage.kind, stage_source(stage.data))
         diagnosis.findings = template_findings(tokenizer)
@@ -118,6 +121,8 @@ def examine_one(
         places = contaminated_places(usable, pipeline, system, pins)
         if places:
             diagnosis.found.noted["contaminated"] = [usable.numbers[place] for place in places]
+    if sample is None:
+        diagnosis.sources = findings_by_source(usable, diagnosis.found)
 
 
 def contaminated_places(usable: Rows, pipeline: Pipeline, system: str | None, pins: Pins) -> list[int]:
@@ -138,7 +143,7 @@ def check_samples(pipeline: Pipeline, plan: RunPlan) -> None:
 def template_in_use(pipeline: Pipeline, stage: Any) -> str | None:
     """The chat template a stage's tokenizer has: its own, else that of the model it starts from, else the base's."""
     while stage is not None:
-        if stage.chat_template is not None:
+        if stage.chat_template is not None or not drawn_from_parent(stage):
             return stage.chat_template
         stage = next((earlier for earlier in pipeline.stages if earlier.name == stage.parent), None)
     return pipeline.chat_template

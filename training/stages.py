@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from training.context import StageContext, StageResult
@@ -10,6 +11,7 @@ STAGES = {
     "sft": "training.train",
     "dpo": "training.train",
     "grpo": "training.train",
+    "reward_model": "training.train",
     "sample": "training.sample",
     "evaluate": "training.evaluate",
 }
@@ -23,22 +25,48 @@ def stage_runner(kind: str) -> Callable[[StageContext], StageResult]:
 def check_all(pipeline: Any) -> None:
     """Build the real config objects and reward functions of every stage and read every data file, so that nothing is
     refused hours later."""
-    from pathlib import Path
     from tempfile import TemporaryDirectory
 
     from training.adapters import require_quantizer
-    from training.rewards.scoring import Scorer
+    from training.config import TRAINING_KINDS
     from training.trainer_args import build_arguments
 
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:
-            if hasattr(stage, "rewards"):
-                Scorer(stage.rewards, stage.max_error_rate)
-            if stage.kind in ("sft", "dpo", "grpo"):
+            if getattr(stage, "rewards", None):
+                check_rewards(stage)
+            if stage.kind == "sample":
+                check_scorers(stage)
+            if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
     check_data_files(pipeline)
+
+
+def check_rewards(stage: Any) -> None:
+    """Build a stage's rewards, which say what they need of this machine; a worker imports functions of the user."""
+    from training.rewards.resolve import reward_of
+    from training.rewards.scoring import Scorer
+
+    scorer = Scorer(stage.rewards, stage.max_error_rate)
+    for spec in stage.rewards:
+        reward = reward_of(spec)
+        reward.require(reward.parameters)
+    if any(spec.callable is not None for spec in stage.rewards):
+        scorer.start().wait_until_ready()
+        scorer.close()
+
+
+def check_scorers(stage: Any) -> None:
+    """Import a stage's judge, and look at the reward model where it lies in a folder already."""
+    from training.judge import JudgeCalls
+    from training.reward_scores import check_reward_model
+
+    if stage.judge is not None:
+        JudgeCalls(stage.judge, stage.max_error_rate)
+    if stage.reward_model is not None and Path(stage.reward_model.model).expanduser().is_dir():
+        check_reward_model(Path(stage.reward_model.model).expanduser(), stage.reward_model.model)
 
 
 def check_data_files(pipeline: Any) -> None:
@@ -51,7 +79,7 @@ def check_data_files(pipeline: Any) -> None:
     for stage in pipeline.stages:
         if stage.kind != "evaluate" and all(part.path is not None for part in stage.data.sources):
             rows = source_rows(stage, data_seed(pipeline, stage.name), system=None).rows
-            if hasattr(stage, "rewards"):
+            if getattr(stage, "rewards", None):
                 Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})
     for name, suite in pipeline.suites.items():
         if suite.data.path is not None:

@@ -40,7 +40,8 @@ def parents_are_earlier_models(pipeline: Pipeline) -> Iterator[Finding]:
             reason = "no stage has this name"
             if stage.from_ in names:
                 makes_model = names[stage.from_] in MODEL_KINDS
-                reason = "that stage stands later" if makes_model else f"a {names[stage.from_]} stage leaves no model"
+                no_model = f"a {names[stage.from_]} stage leaves no model to start from"
+                reason = "that stage stands later" if makes_model else no_model
             hint = nearest(stage.from_, earlier)
             yield ("stages", index, "from"), f"{reason}{hint}; the models before it are {', '.join(earlier)}"
         if stage.kind in MODEL_KINDS:
@@ -97,17 +98,6 @@ def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterat
                 yield ("stages", index, "signal", position), f"is not among the rewards {', '.join(names)}{hint}"
 
 
-def samples_can_be_kept_as_asked(pipeline: Pipeline) -> Iterator[Finding]:
-    """A pair needs two draws, and a margin needs pairs."""
-    for index, stage in enumerate(pipeline.stages):
-        if not isinstance(stage, SampleStage):
-            continue
-        if stage.keep == "pairs" and stage.draws < 2:
-            yield ("stages", index, "draws"), "a pair needs at least 2 draws"
-        if stage.keep == "best" and "min_margin" in stage.model_fields_set:
-            yield ("stages", index, "min_margin"), "is the margin of a pair and does nothing with keep: best; remove it"
-
-
 def repeated_suites_are_refused(pipeline: Pipeline) -> Iterator[Finding]:
     """A list of suites names each once."""
     for at, decoding in _decodings(pipeline):
@@ -132,5 +122,4 @@ RULES: tuple[Rule, ...] = (
     draws_serve_every_k_and_are_used,
     gates_name_a_measured_suite,
     rewards_are_named_once_and_signals_are_rewards,
-    samples_can_be_kept_as_asked,
 )

@@ -16,6 +16,7 @@ class MicroBatches(Block):
     sft: Count = Field(default=4, description="Rows.")
     dpo: Count = Field(default=4, description="Pairs.")
     grpo: Count = Field(default=4, description="Completions.")
+    reward_model: Count = Field(default=4, description="Pairs.")
 
 
 class Runtime(Block):
@@ -31,8 +32,8 @@ class Runtime(Block):
     )
     micro_batch_tokens: Count | None = Field(
         default=None,
-        description="sft and dpo: compute a micro-batch in parts of at most so many tokens, padding included, so that "
-        "micro_batch_size may count many short rows; null computes it at once.",
+        description="sft, dpo and reward_model: compute a micro-batch in parts of at most so many tokens, padding "
+        "included, so that micro_batch_size may count many short rows; null computes it at once.",
     )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
@@ -67,7 +68,6 @@ class Runtime(Block):
         description="Seconds `posttrain run` may take: training stops early enough to write a checkpoint, with exit "
         "code 75. Null heeds the end of the Slurm job, if there is one.",
     )
-    log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
     reward_workers: Count | None = Field(
         default=None,
         description="Processes in which a rank scores completions; null divides the cores among the ranks, at most 8.",
@@ -82,6 +82,7 @@ class Runtime(Block):
         description="Address space of a process that scores completions, in GB (1e9 bytes); what a reward cannot "
         "allocate is an error of the completion.",
     )
+    log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
 
     @model_validator(mode="after")

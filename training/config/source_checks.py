@@ -19,7 +19,7 @@ from training.config.pipeline import Pipeline
 from training.config.stages import EvaluateStage, SampleStage, Stage
 from training.config.suggest import nearest
 
-_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+@[\w./-]+$")
+HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+@[\w./-]+$")
 
 
 def data_stages_are_earlier_samples_of_the_right_kind(pipeline: Pipeline) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def generators_make_what_the_stage_trains_on(pipeline: Pipeline) -> Iterator[Fin
                 continue
             if generator.rows is None:
                 yield (*at, "rows"), "is missing; say how many rows to make"
-            if stage.kind == "dpo":
+            if PURPOSES[stage.kind] == "preference":
                 yield at, "makes no pairs; train on what a stage of kind sample kept (data: stage:NAME)"
             elif stage.kind == "sft" and generator.completions is None:
                 yield (*at, "completions"), "is missing; sft needs assistant text: worked or bare"
@@ -124,10 +124,10 @@ def formats_serve_the_stage(pipeline: Pipeline) -> Iterator[Finding]:
 def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:
     """Hub data and models name the commit or branch they mean; any other model is bundled or a folder."""
     for at, block in data_blocks(pipeline):
-        if block.hub is not None and not _HUB_NAME.match(block.hub):
+        if block.hub is not None and not HUB_NAME.match(block.hub):
             yield (*at, "hub"), 'must be "org/name@commit-or-branch"'
     model = pipeline.model
-    if model.startswith("bundled:") or Path(model).expanduser().is_dir() or _HUB_NAME.match(model):
+    if model.startswith("bundled:") or Path(model).expanduser().is_dir() or HUB_NAME.match(model):
         return
     yield ("model",), 'is no folder; write "bundled:NAME", "org/name@commit-or-branch" or the path of a model folder'
 
@@ -159,8 +159,11 @@ def _stages(pipeline: Pipeline) -> Iterator[tuple[int, Stage]]:
     return iter(enumerate(pipeline.stages))
 
 
+_KEPT = {"pairs": "pairs", "best": "the best completion", "prompts": "prompts"}
+
+
 def _unfit(stage: Stage, sample: SampleStage) -> Iterator[str]:
-    if stage.kind == "dpo" and sample.keep != "pairs":
-        yield f"{sample.name} keeps the best completion; dpo needs keep: pairs there"
+    if PURPOSES[stage.kind] == "preference" and sample.keep != "pairs":
+        yield f"{sample.name} keeps {_KEPT[sample.keep]}; {stage.kind} needs keep: pairs there"
     if stage.kind == "sft" and sample.keep != "best":
-        yield f"{sample.name} keeps pairs; sft needs keep: best there"
+        yield f"{sample.name} keeps {_KEPT[sample.keep]}; sft needs keep: best there"
