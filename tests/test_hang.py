@@ -190,3 +190,14 @@ def test_an_attempt_on_fewer_ranks_forgets_those_of_the_one_before(tmp_path: Pat
         RankState(tmp_path, rank).finish("failed")
     forget_rank_states(tmp_path, [0], 2)
     assert [path.name for path in sorted((tmp_path / "ranks").glob("*.json"))] == ["1.json"]
+
+
+def test_rows_drawn_inside_a_long_rollout_are_progress(tmp_path: Path) -> None:
+    state = RankState(tmp_path, 0)
+    state.enter("generate")
+    before = state._state["progress"]
+    state.rows_done(64)
+    state.finish("done")
+    written = read_rank_state(tmp_path, 0)
+    assert written is not None
+    assert written["progress"] > before

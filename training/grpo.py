@@ -36,6 +36,7 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     )
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     trainer.parity = ParityProof(context)
+    trainer.on_rows_done = context.state.rows_done
     if context.stage.dynamic_sampling is not None:
         trainer.dynamic = DynamicSampling(context, adapter, trainer.train_dataset, draw)
     return trainer
@@ -72,7 +73,7 @@ def draw(
         eos = eos_ids(model, tokenizer)
         with trainer.accelerator.autocast():
             completion_ids = generate(
-                model, prompt_ids, draws, sampling, eos, seed, batch_size=ROLLOUT_ROWS, observe=observer
+                model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, trainer.on_rows_done, observe=observer
             )
     return [ids for ids in prompt_ids for _ in range(draws)], completion_ids
 

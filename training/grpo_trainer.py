@@ -26,6 +26,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     """GRPO whose interrupted runs go on as if nothing had happened, also in the middle of a rollout round."""
 
     on_round: Callable[["GrpoTrainer"], None]
+    on_rows_done: Callable[[int], None]
     epoch_sampler: EpochRepeatSampler
     scorer: Scorer
     parity: ParityProof

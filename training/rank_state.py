@@ -55,6 +55,10 @@ class RankState:
         self._state["activity"] = activity
         self._state["progress"] += 1
 
+    def rows_done(self, rows: int) -> None:
+        """Count finished work inside an activity that takes long: this is progress."""
+        self._state["progress"] += rows
+
     def finish(self, outcome: str, message: str = "") -> None:
         """Write how this rank ended: done, failed, user_error, stopped or preempted."""
         self._ended.set()
