@@ -32,4 +32,4 @@ class ZeroInPlace(TrainerCallback):
         """The wrapped model is there; DeepSpeed's engine and a model alone keep their own way."""
         wrapped = self.trainer.model_wrapped
         if isinstance(wrapped, DistributedDataParallel):
-            wrapped.zero_grad = functools.partial(wrapped.zero_grad, set_to_none=False)  # type: ignore[method-assign]
+            wrapped.zero_grad = functools.partial(wrapped.zero_grad, set_to_none=False)
