@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -19,12 +20,14 @@ from training.rewards.code_execution import code
 from training.sandbox import runner
 
 MEMORY_MB = 256
-LONGEST_S = 20.0
+LONGEST_S, DYING_S = 30.0, 5.0
 TOKEN = f"TOKEN-{secrets.token_hex(16)}"
 CALL = {"call": "token()", "returns": repr(TOKEN)}
 SCRIPT = {"script": f"assert token() == {TOKEN!r}\nassert all(map(lambda n: token() == {TOKEN!r}, range(2)))"}
 STDIN = {"stdin": "", "stdout": TOKEN}
 WATCHER = "training.sandbox.enter"
+MISSED = re.compile(r"ended with (?:Syntax|Indentation|Name|Import|Attribute|Type)Error")
+"""A program that stumbles over itself attacks nothing."""
 
 
 @dataclass
@@ -100,15 +103,24 @@ def attack(hostile: Hostile, target: Machine, level: str, monkeypatch: pytest.Mo
     completion = f"```python\n{target.fill(hostile.source)}```"
     (score,) = code([completion], [""], [tests], timeout_s=0.5, memory_mb=MEMORY_MB, partial=True, sandbox=level)
     assert time.monotonic() - began < LONGEST_S
-    assert target.state() == before
+    assert _settled(target, before) == before
     assert results
     for result in results:
         told = result.stdout + result.stderr
         assert target.secret not in told
         assert not any(word in told for word in ("wrote", "changed", "opened", "chrooted", "forked", "listening"))
+        assert hostile.family == "cheats" or not MISSED.search(told), told[:500]
         assert len(told) <= 2 * runner.Limits().output_bytes
         assert result.memory_bytes < 1.2 * MEMORY_MB * 10**6
     return score
+
+
+def _settled(target: Machine, before: dict[str, Any]) -> dict[str, Any]:
+    """The machine's state, once what was killed has died: the kernel takes a moment."""
+    deadline = time.monotonic() + DYING_S
+    while (now := target.state()) != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return now
 
 
 def _collect(results: list[runner.Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The report of the hostile corpus in docs/sandbox.md: `python -m tests.hostile_report` runs it, writes the table."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.hostile_harness import Machine, attack, machine
 from tests.hostile_programs import PROGRAMS, Hostile
+from training.sandbox.levels import why_not
 from training.sandbox.runner import Result
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "sandbox.md"
@@ -26,13 +28,17 @@ def outcome(score: float | None, results: list[Result]) -> str:
         how = f"killed: {first.stopped}"
     elif first.code < 0:
         how = f"signal {-first.code}"
+    elif raised := re.search("the program ended with ([A-Za-z]+)", first.stdout):
+        how = raised[1]
     else:
-        how = f"exit code {first.code}"
+        how = "refused" if "name 'token' is not defined" in first.stdout else "no right answer"
     return f"{how}; {score:g}"
 
 
 def write() -> None:
     """Run every program at every level and write the table behind the mark."""
+    held = [level for level in LEVELS if why_not(level) is None]
+    assert held == list(LEVELS), f"this machine has {held} alone"
     head = " | ".join(f"`{level}`" for level in LEVELS)
     lines = [f"| Family | Tries | {head} |", "|---|---|" + "---|" * len(LEVELS)]
     with tempfile.TemporaryDirectory() as folder, machine(Path(folder)) as target:

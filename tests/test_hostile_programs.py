@@ -1,11 +1,13 @@
 """Every hostile program, at every level that this machine has: no harm, and a score of 0."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from tests.hostile_harness import Machine, attack, machine
 from tests.hostile_programs import PROGRAMS, Hostile
+from tests.hostile_report import DOCUMENT
 from training.sandbox.levels import why_not
 
 # What the system call filter alone does not keep out; its level says so.
@@ -65,6 +67,8 @@ def test_honest_program_in_the_same_place_scores_full_marks(
 
 
 def test_corpus_has_the_families_that_the_report_counts() -> None:
+    listed = re.findall(r"^\| [a-z ]+ \| (.+?) \| .*; 0 \| .*; 0 \|$", DOCUMENT.read_text(), re.MULTILINE)
+    assert listed == [each.tries for each in PROGRAMS]
     families = [each.family for each in PROGRAMS]
     assert len(PROGRAMS) >= 40
     assert len({each.tries for each in PROGRAMS}) == len(PROGRAMS)

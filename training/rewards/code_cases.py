@@ -72,7 +72,6 @@ CASES = [
     Case(f"```javascript\n{ADD}```", 0.0, "another language", "", {"tests": CALLS}),
     _case("def add(a, b):\n    return a / 0\n", 0.0, "raises"),
     _case(SPIN, 0.0, "never ends, in a call", timeout_s=1),
-    _case("while True: pass\n", 0.0, "never ends, reading nothing", STDIN, timeout_s=1),
     _case("print(7)\nraise SystemExit(3)\n", 0.0, "the right output, and an exit code that says failure", STDIN[:1]),
     _case("import subprocess\nprint(subprocess.run(['echo', '7']))\n", 0.0, "starts another program", STDIN[:1]),
     _case(ADD, None, "a row without tests", None),
