@@ -275,6 +275,30 @@ MISTAKES = {
         ["rewards[1].tag", "did you mean tags?"],
     ),
     "reward's value": ("[answer, format]", "[answer, {name: format, tags: 3}]", 29, ["rewards[1]", "tags"]),
+    "own reward without a version": (
+        "[answer, format]",
+        "[answer, {name: mine, callable: 'mine:f'}]",
+        29,
+        ["rewards[1]", "a callable needs a version: 1"],
+    ),
+    "version of a shipped reward": (
+        "[answer, format]",
+        "[answer, {name: format, version: 2}]",
+        29,
+        ["rewards[1]", "version belongs to a callable"],
+    ),
+    "own reward under a shipped name": (
+        "[answer, format]",
+        "[answer, {name: format, callable: 'tests.own_rewards:words', version: 1}]",
+        29,
+        ["rewards[1]", "the name format is a shipped reward's"],
+    ),
+    "own reward that is not there": (
+        "[answer, format]",
+        "[answer, {name: mine, callable: 'no_such_module:f', version: 1}]",
+        29,
+        ["rewards[1].callable", "there is no module no_such_module"],
+    ),
     "k above draws": (
         "  suites: [easy]",
         "  suites: [easy]\n  draws: 2\n  k: [4]",

@@ -13,6 +13,7 @@ import pytest
 from data.errors import UserError
 from tests.own_rewards import own
 from training.config import RewardSpec
+from training.environment import available_cores
 from training.rewards.pool import Limits
 from training.rewards.scoring import RewardErrors, Scorer
 
@@ -186,6 +187,8 @@ def expressions(batch: int) -> tuple[list[str], list[str]]:
 @pytest.mark.slow
 def test_256_completions_through_math_verify_take_less_than_a_second_once_warm() -> None:
     """On two cores; the best of four batches, so that a busy machine does not decide. No completion comes twice."""
+    if os.getloadavg()[0] > 1.5 * available_cores():
+        pytest.skip("other work runs on these cores: the figure would be its")
     judge = scorer({"name": "answer"}, limits=Limits(2, 30.0, 4.0))
     seconds = []
     for batch in range(5):
