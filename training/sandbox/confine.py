@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import resource
+import select
 import signal
 
 from training.sandbox import landlock, namespaces, seccomp
@@ -45,7 +46,7 @@ def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report:
     if in_namespaces:
         namespaces.become_nobody()
     _limit(job)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent(report)
     threads = _limit_threads(job, in_namespaces)
     drop_capabilities()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -69,6 +70,15 @@ def _take(streams: list[int], report: int) -> None:
     for target, descriptor in enumerate(moved):
         os.dup2(descriptor, target)
         os.close(descriptor)
+
+
+def _die_with_parent(report: int) -> None:
+    """Be killed when the watching process dies; at once if it has died already, which the pipe to it tells."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    poll = select.poll()
+    poll.register(report, 0)
+    if poll.poll(0):
+        os._exit(1)
 
 
 def _limit(job: dict[str, Any]) -> None:

@@ -149,4 +149,3 @@ def _file_with(text: str, folder: str) -> int:
 
 def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-

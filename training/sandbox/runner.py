@@ -91,7 +91,7 @@ class Sandbox:
 
     def __init__(self, place: Place, runs: Sequence[Run], files: Mapping[str, str], stop_at_failure: bool = False):
         """Start it. A run that is stopped ends the job; so does any that fails, with `stop_at_failure`."""
-        self._folder = tempfile.TemporaryDirectory(prefix="posttrain-sandbox-")
+        self._folder = tempfile.TemporaryDirectory(prefix="posttrain-sandbox-", ignore_cleanup_errors=True)
         self._patience_s = place.limits.total_s + GRACE_S
         descriptors = [descriptor for run in runs for descriptor in _descriptors(run)]
         job = _job(place, runs, files, stop_at_failure, os.path.realpath(self._folder.name))
@@ -144,7 +144,10 @@ class Sandbox:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-        self._folder.cleanup()
+        try:
+            self._folder.cleanup()
+        except RecursionError:  # folders in folders, more than Python walks through
+            subprocess.run(["rm", "-rf", "--", self._folder.name], check=False)
 
 
 def run_programs(
