@@ -104,6 +104,9 @@ def _origins(record: dict[str, Any], folder: Path, proof: Proof) -> list[str]:
     if record["kind"] == "base":
         model = record["identity"].get("model", {})
         lines.append("model: " + ", ".join(f"{key} {_brief(value)}" for key, value in sorted(model.items())))
+    teacher = record["identity"].get("drawing", {}).get("model")
+    if teacher is not None:
+        lines.append("teacher: " + ", ".join(f"{key} {_brief(value)}" for key, value in sorted(teacher.items())))
     account = record.get("data")
     if account:
         dropped = ", ".join(f"{count} {why}" for why, count in account.get("dropped", {}).items() if count)

@@ -162,7 +162,9 @@ def test_teacher_draws_in_place_of_the_parent_and_stands_in_the_lineage(tmp_path
         assert record is not None
         assert [parent["stage"] for parent in record["parents"]] == ([] if model else ["base"])
         assert ("teacher/model.safetensors" in record["files"]) == (model is not None)
-        assert prove(made).problems == []
+        proof = prove(made)
+        assert proof.problems == []
+        assert ("teacher: files " in proof.text) == (model is not None)
     assert draws[0] == draws[1]
     assert (
         record["identity"]["drawing"]["model"]["files"]["model.safetensors"]
@@ -173,6 +175,7 @@ def test_teacher_draws_in_place_of_the_parent_and_stands_in_the_lineage(tmp_path
 def test_model_stage_name_is_short_for_from(tmp_path: Path) -> None:
     sft = stage("sft", folder=tmp_path)
     fingerprints = set()
+    fields: dict[str, Any]
     for fields in ({"from": "sft"}, {"model": "stage:sft"}):
         block = stage("sample", folder=tmp_path, **fields)
         config = write_pipeline(tmp_path, sft, stage("dpo", folder=tmp_path), block)
