@@ -21,7 +21,7 @@ def repetition(
 
     Completions of fewer than `ngram` words get 0.0.
     """
-    return [max_penalty * repeated_share(completion, ngram) for completion in completions]
+    return [max_penalty * repeated_share(completion, ngram) + 0.0 for completion in completions]  # 0.0, never -0.0
 
 
 def repeated_share(text: str, ngram: int) -> float:
