@@ -44,8 +44,10 @@ def run_trial(arguments: argparse.Namespace) -> int:
     quiet_libraries()
     from training.reward_trial import try_rewards
 
-    names = {spec.name for stage in pipeline.stages for spec in getattr(stage, "rewards", []) if spec.callable is None}
-    refused = golden_refusals(sorted(names))
+    specs = [spec for stage in pipeline.stages for spec in getattr(stage, "rewards", []) if spec.callable is None]
+    refused = golden_refusals(
+        {spec.name: spec.params.get("sandbox") for spec in sorted(specs, key=lambda each: each.name)}
+    )
     for trial in try_rewards(pipeline, plan_run(pipeline, run.path), arguments.stage, arguments.rows):
         print(f"\n{trial_text(trial)}")
         refused += [
@@ -56,12 +58,15 @@ def run_trial(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def golden_refusals(names: list[str]) -> list[str]:
-    """Print how many golden cases each of these rewards meets; returns one line for each that is not met."""
+def golden_refusals(levels: dict[str, str | None]) -> list[str]:
+    """Print how many golden cases each of these rewards meets; returns one line for each that is not met.
+
+    `levels` are the sandbox levels that the config names, None where it names none.
+    """
     from training.rewards.golden import CASES, unmet
 
-    missed = list(unmet(names))
-    for name in names:
+    missed = list(unmet(levels))
+    for name in levels:
         failed = sum(other == name for other, _, _ in missed)
         print(f"{name}: {len(CASES[name]) - failed} of {len(CASES[name])} golden cases met")
     return [f"{name}: the golden case {case.why!r} gave {found}, not {case.expected}" for name, case, found in missed]

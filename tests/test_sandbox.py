@@ -65,9 +65,11 @@ def test_program_has_no_capabilities_and_can_gain_none(level: str) -> None:
     assert run(level, source) == "0 1\n"
 
 
-def test_namespaces_hide_the_machine() -> None:
+def test_namespaces_hide_the_machine_and_leave_threads() -> None:
     if why_not("namespaces"):
         pytest.skip(str(why_not("namespaces")))
+    threads = "import threading\nt = threading.Thread(target=print, args=('thread',))\nt.start()\nt.join()"
+    assert run("namespaces", threads) == "thread\n"
     source = (
         "import os, socket\nprint(os.getpid(), sorted(os.listdir('/')), socket.if_nameindex() if False else '')\n"
         "print(os.path.exists('/etc/passwd'), os.path.exists('/home'), open('/proc/net/dev').read().count(':') "

@@ -123,7 +123,8 @@ def reference_text(value: Any) -> str:
 
 def try_one(pipeline: Pipeline, spec: Any, rows: list[dict[str, Any]], made: list[Probe]) -> RewardTrial:
     """Score every probe with one reward alone, in workers as in the stage."""
-    runtime = pipeline.runtime
+    runtime, reward = pipeline.runtime, reward_of(spec)
+    reward.require(reward.parameters)
     limits = Limits(runtime.reward_workers or 1, runtime.reward_time_limit, runtime.reward_memory_gb)
     scorer = Scorer([spec], 1.0, limits)
     names = {name for row in rows for name in row if name != "prompt"}
@@ -134,7 +135,7 @@ def try_one(pipeline: Pipeline, spec: Any, rows: list[dict[str, Any]], made: lis
     finally:
         scorer.close()
     trial = RewardTrial(spec.name, scores.per_reward[spec.name], scores.errors)
-    trial.refusal = refusal(trial, reward_of(spec).probed)
+    trial.refusal = refusal(trial, reward.probed)
     return trial
 
 

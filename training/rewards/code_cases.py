@@ -44,11 +44,9 @@ CASES = [
         [RAISES, "assert half(4) == 2"],
     ),
     _case(
-        "from dataclasses import dataclass\nfrom threading import Thread\n@dataclass\nclass P:\n    x: 'int'\n"
-        "def add(a, b):\n    out = []\n    t = Thread(target=lambda: out.append(P(a).x + b))\n    t.start()\n"
-        "    t.join()\n    return out[0]\n",
+        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: 'int'\ndef add(a, b): return P(a).x + b\n",
         1.0,
-        "dataclasses and threads work",
+        "what needs the program to be a module works",
     ),
     Case(ADD, 1.0, "no fence: the text is the program", "", {"tests": CALLS}),
     Case(

@@ -1,7 +1,7 @@
 """The golden cases of every shipped reward, and whether they are met: for the tests and `posttrain rewards test`."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 from training.rewards import (
     REWARDS,
@@ -38,19 +38,20 @@ CASES: dict[str, list[Case]] = {
 }
 
 
-def score(name: str, case: Case) -> float | None:
-    """Return what the reward `name` gives to a case, in this process."""
+def score(name: str, case: Case, level: str | None = None) -> float | None:
+    """Return what the reward `name` gives to a case, in this process; at the sandbox level `level`, if one is given."""
     reward = REWARDS[name]
     columns = {column: [value] for column, value in case.columns.items()}
-    parameters = {**reward.parameters, **case.parameters}
+    own = {} if level is None else {"sandbox": level}
+    parameters = {**reward.parameters, **own, **case.parameters}
     return reward.function([case.completion], [case.prompt], **columns, **parameters)[0]
 
 
-def unmet(names: Iterable[str]) -> Iterator[tuple[str, Case, float | None]]:
-    """Yield (reward, case, what it gave) of the cases of these rewards that are not met."""
-    for name in names:
+def unmet(levels: Mapping[str, str | None]) -> Iterator[tuple[str, Case, float | None]]:
+    """Yield (reward, case, what it gave) of the cases of these rewards, at these sandbox levels, that are not met."""
+    for name, level in levels.items():
         for case in CASES[name]:
-            found = score(name, case)
+            found = score(name, case, level)
             if not is_met(found, case.expected):
                 yield name, case, found
 
