@@ -181,3 +181,18 @@ def test_shrunk_config_keeps_the_architecture_and_both_kinds_of_layers() -> None
     assert "quantization_config" not in small
     assert shrunk_config({"num_attention_heads": 32, "num_key_value_heads": 8})["num_key_value_heads"] == 2
     assert shrunk_config({"num_attention_heads": 16, "num_key_value_heads": 1})["num_key_value_heads"] == 1
+
+
+def test_rehearsal_only_warns_where_a_detector_would_end_it_and_probes_a_few_questions(tmp_path: Path) -> None:
+    """A random model is cut off in every completion; `not_finite` is no model's excuse and keeps its policy."""
+    watched = PIPELINE.replace(
+        "    trainer:\n      num_generations: 8",
+        "    health: {truncation: {policy: stop, window: 1}, duplicates: off, not_finite: rollback}\n"
+        "    probe: {suites: [easy], every: 50, keep_best: easy, patience: 2}\n"
+        "    trainer:\n      num_generations: 8",
+    )
+    grpo = next(stage for stage in rehearsed(write(tmp_path, watched), tmp_path).stages if stage.kind == "grpo")
+    policies = {name: block.policy for name, block in grpo.health.detectors.items()}
+    assert (policies["truncation"], policies["not_finite"]) == ("warn", "rollback")
+    assert "duplicates" not in policies
+    assert (grpo.probe.every, grpo.probe.items, grpo.probe.patience, grpo.probe.keep_best) == (1, 4, None, "easy")
