@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def test_level_that_cannot_be_had_is_refused_naming_what_can(monkeypatch: pytest
     ):
         require_level("code", "namespaces")
     require_level("code", "seccomp")
+
+
+def test_machine_without_user_namespaces_is_told_so_and_keeps_the_weaker_levels() -> None:
+    """A real one: in a user namespace of its own, whose limit of further ones is 0."""
+    code = "from training.sandbox.levels import LEVELS, why_not; print([why_not(level) for level in LEVELS])"
+    inside = ["sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" -c "$1"', sys.executable, code]
+    command = ["unshare", "--user", "--map-root-user", *inside]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if told.returncode != 0:
+        pytest.skip(f"no such machine can be made here: {told.stderr.strip()}")
+    reason = "[Errno 28] no user namespaces: the sysctl user.max_user_namespaces allows no more"
+    assert told.stdout.strip() == str([reason, why_not("landlock"), why_not("seccomp")])
 
 
 def test_probe_that_gets_out_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,16 @@ class Watched:
 def main() -> int:
     """Do the job on standard input."""
     job = json.loads(sys.stdin.buffer.read())
+    try:
+        results = do_runs(job)
+    except OSError as error:
+        sys.exit(str(error))
+    json.dump(results, sys.stdout)
+    return 0
+
+
+def do_runs(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Do the runs one after the other, as far as the job's time and its failures let them."""
     deadline = time.monotonic() + job["wall_s"]
     results = []
     for run in job["runs"]:
@@ -44,8 +54,7 @@ def main() -> int:
         ended_well = results[-1].get("code") == 0
         if results[-1]["stopped"] or (job["stop_at_failure"] and not ended_well):
             break
-    json.dump(results, sys.stdout)
-    return 0
+    return results
 
 
 def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float) -> dict[str, Any]:

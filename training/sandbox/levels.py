@@ -14,8 +14,8 @@ from training.sandbox.runner import Limits, Place, Run, SandboxError, python_com
 
 LEVELS = {
     "namespaces": "user namespaces: no network, no other processes and a private file system",
-    "landlock": "Landlock and the system call filter: no sockets, one process, files outside readable as they must be "
-    "for Python, their names and sizes not hidden",
+    "landlock": "Landlock and the system call filter: no sockets, one process, no file of yours can be opened, but "
+    "names and sizes can be seen",
     "seccomp": "the system call filter alone: no sockets, one process; YOUR FILES CAN BE READ AND WRITTEN",
 }
 """From the strongest to the weakest, in words."""

@@ -5,6 +5,7 @@ own /proc where the machine allows one, and a writable tmpfs of limited size. Ev
 not there, names included.
 """
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -27,7 +28,11 @@ KEPT = {"nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "noatime": 
 
 def clone_into_namespaces() -> int:
     """Like os.fork, but the child is process 1 of new namespaces; it must wait until `map_users` was called."""
-    return syscall("clone", NEW_NAMESPACES | signal.SIGCHLD, 0, 0, 0, 0)
+    try:
+        return syscall("clone", NEW_NAMESPACES | signal.SIGCHLD, 0, 0, 0, 0)
+    except OSError as error:
+        reason = "the sysctl user.max_user_namespaces allows no more" if error.errno == errno.ENOSPC else error.strerror
+        raise OSError(error.errno, f"no user namespaces: {reason}") from None
 
 
 def map_users(pid: int) -> None:
