@@ -85,6 +85,18 @@ def test_health_nan_stops_sft_and_dpo(kind: str, tmp_path: Path, capsys: pytest.
     assert "not_finite at step" in capsys.readouterr().err
 
 
+def test_health_held_out_loss_that_rises_stops_sft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A learning rate of 1: what the first step leaves is worse on held-out rows, and so is the second's."""
+    health = {"held_out_loss": {"policy": "stop", "times": 1}}
+    block = stage("sft", folder=tmp_path, rows=40, trainer={"max_steps": 5, "learning_rate": 1.0}, health=health)
+    block["data"]["validation"] = {"share": 0.3, "every": 1}
+    config = write_pipeline(tmp_path, block)
+    assert run_stage(config, "sft") == 4
+    losses = [row["eval_loss"] for row in metrics(planned(config, "sft").folder)]
+    assert losses[-1] > 1.05 * min(losses[:-1])
+    assert "held_out_loss at step" in capsys.readouterr().err
+
+
 SICK_FROM = 3
 
 
