@@ -32,7 +32,8 @@ def test_code_in_a_worker_scores_errs_and_is_not_bound_by_the_worker_s_own_limit
     assert "a test has stdin and stdout" in scores.errors[3]
 
 
-def test_program_of_a_worker_that_is_killed_dies_with_it() -> None:
+def test_program_of_a_worker_that_is_killed_dies_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a killed worker leaves its empty folder there
     program = "import os, sys\nopen('mark', 'w').close()\nos.execv('/bin/sleep', ['/bin/sleep', '@'])\n"
     mark = f"86421{time.monotonic_ns()}"
     scorer = Scorer([RewardSpec(name="code", params={"timeout_s": 30})], 1.0)
