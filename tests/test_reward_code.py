@@ -20,7 +20,7 @@ from training.sandbox.runner import GRACE_S, SandboxError
 needs_sandbox = pytest.mark.skipif(why_not("namespaces") is not None, reason=f"no sandbox: {why_not('namespaces')}")
 
 VALUES = [
-    None, True, 0, -5, 10**30, 1.5, "text\n", b"\x00\xff", [1, [2, {"a": (3,)}]], {1, 2}, frozenset("ab"),
+    None, True, 0, -5, 10**30, 1.5, "text\n", b"\x00\xff", [1, [2, {"a": (3,)}]], {1, 2}, frozenset({1, 2}),
     {(1, 2): None, "k": [True]}, 1 + 2j, math.inf, [], {}, set(), (),
 ]  # fmt: skip
 
