@@ -34,8 +34,8 @@ def instances(
     """Return `rows` rows {"prompt", "answer", "family", "task"}, families interleaved in equal shares (the first ones
     get the remainder). From `task`, a JSON text, `task_item` makes the item again.
 
-    `completions` puts "completion" in its place: "worked" for short reasoning that ends in the tagged answer, "bare" for
-    the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
+    `completions` puts "completion" in its place: "worked" for short reasoning that ends in the tagged answer, "bare"
+    for the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
     not accept.
     """
     if completions not in (None, "worked", "bare"):

@@ -30,7 +30,13 @@ NAN = math.nan
 SICK: list[tuple[str, dict[str, Any], Series, int, str]] = [
     ("not_finite", {}, {"loss": [1.0, NAN]}, 2, "loss is nan"),
     ("not_finite", {}, {"loss": [1.0, 1.0], "grad_norm": [1.0, math.inf]}, 2, "grad_norm is inf"),
-    ("gradient_spike", {"window": 3, "factor": 5.0}, {"grad_norm": [1.0, 2.0, 3.0, 10.5]}, 4, "5.25 times the median 2"),
+    (
+        "gradient_spike",
+        {"window": 3, "factor": 5.0},
+        {"grad_norm": [1.0, 2.0, 3.0, 10.5]},
+        4,
+        "5.25 times the median 2",
+    ),
     ("held_out_loss", {"times": 2}, {"eval_loss": [2.0, "", 1.0, 1.06, "", 1.1]}, 4, "its lowest was 1 at step 3"),
     (
         "chosen_falling",
