@@ -35,8 +35,8 @@ def instances(
     get the remainder). From `task`, a JSON text, `task_item` makes the item again.
 
     `completions` puts "completion" in its place: "worked" for short reasoning that ends in the tagged answer, "bare"
-    for the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family does
-    not accept.
+    for the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family
+    does not accept.
     """
     if completions not in (None, "worked", "bare"):
         raise UserError(f"completions={completions!r} is not known; use worked or bare")
