@@ -20,7 +20,7 @@ from training.progress import duration
 from training.rank_state import read_rank_state
 from training.stacks import STACKS_SIGNAL, main_thread, stacks_path
 
-PATIENCE = {"starting": 8, "save": 8, "generate": 4, "checkpoint": 4, "evaluate": 4}
+PATIENCE = {"starting": 8, "save": 8, "reward": 8, "generate": 4, "checkpoint": 4, "evaluate": 4}
 """What may rightly take long without a unit of work finished in between gets so many times the limit."""
 LOOK_EVERY_S = 2.0
 STACKS_WITHIN_S = 10.0

@@ -61,7 +61,7 @@ class RanksEnd:
             return PREEMPTED if self.signals else 0
         for code in (USER_ERROR, STOPPED, ROLLED_BACK):
             if code in codes:
-                return code
+                return PREEMPTED if code == ROLLED_BACK and self.signals else code
         return PREEMPTED if self.failed is not None and self.failed.is_preemption(self.signals) else FAILED
 
 

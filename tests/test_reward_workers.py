@@ -201,3 +201,12 @@ def test_256_completions_through_math_verify_take_less_than_a_second_once_warm()
         seconds.append(time.perf_counter() - began)
     print("seconds a batch:", [round(each, 3) for each in seconds])
     assert min(seconds[1:]) < 1.0
+
+
+def test_scoring_tells_of_every_completion_it_has_finished() -> None:
+    """So that the hang doctor sees a long batch get on; one that cannot be scored counts too."""
+    told: list[int] = []
+    judge = Scorer([RewardSpec.model_validate(own("hostile"))], 1.0, SHORT, told.append)
+    judge.score(["fine", "vanish", "fine", "fine"], [""] * 4, {})
+    judge.close()
+    assert sum(told) == 4

@@ -25,7 +25,7 @@ def stage_scorer(context: StageContext) -> Scorer:
     on_this_host = max(1, context.world.size // runtime.nodes)
     workers = runtime.reward_workers or min(MOST_WORKERS, max(1, available_cores() // on_this_host))
     limits = Limits(workers, runtime.reward_time_limit, runtime.reward_memory_gb)
-    scorer = Scorer(stage.rewards, stage.max_error_rate, limits)
+    scorer = Scorer(stage.rewards, stage.max_error_rate, limits, context.state.rows_done)
     scorer.start()
     return scorer
 

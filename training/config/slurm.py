@@ -16,7 +16,7 @@ from training.config.block import Block, Count
 
 _TIME = r"^(\d+|\d+:\d{2}|\d+:\d{2}:\d{2}|\d+-\d{1,2}|\d+-\d{1,2}:\d{2}|\d+-\d{1,2}:\d{2}:\d{2})$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
-_SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(
     r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)(API|ACCESS|PRIVATE|AUTH)_?KEY|_KEY$|^KEY$|(^|_)PAT$|NETRC", re.IGNORECASE
 )
 _SECRET_VALUE = re.compile(
@@ -133,9 +133,9 @@ _OURS = {
 def _secrets(slurm: Slurm) -> Iterator[str]:
     """Yield the names of variables in the block that look like secrets, by name or by value."""
     for name, value in slurm.environment.items():
-        if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
+        if SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
             yield f"environment.{name}"
     for line in slurm.setup:
-        named = next((name for name in _ASSIGNMENT.findall(line) if _SECRET_NAME.search(name)), None)
+        named = next((name for name in _ASSIGNMENT.findall(line) if SECRET_NAME.search(name)), None)
         if named is not None or _SECRET_VALUE.search(line):
             yield f"setup: {named or 'a value'}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, Test
 from training.rewards.literals import NotALiteral, read_reply, same
-from training.sandbox.runner import Limits, Place, Run, Sandbox, python_command, run_programs
+from training.sandbox.runner import Limits, Place, Run, Sandbox, SandboxError, python_command, run_programs
 
 INSIDE = Path(__file__).with_name("code_inside.py").read_text(encoding="utf-8")
 PROGRAM = "program.py"
@@ -37,7 +37,8 @@ class _Time:
 def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bool) -> list[bool]:
     """Return which tests `program` passes; with `stop_at_failure` those behind the first failure count as failed.
 
-    All tests together have `place.limits.total_s` seconds. Raises SandboxError where the sandbox fails.
+    All tests together have `place.limits.total_s` seconds. Raises SandboxError where the sandbox fails twice: on a busy
+    machine a start in thousands does (seen: pivot_root refused for no reason found), and that is no verdict.
     """
     clock = _Time(time.monotonic() + place.limits.total_s)
     passed: dict[int, bool] = {}
@@ -45,7 +46,11 @@ def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bo
         places = [number for number, test in enumerate(tests) if isinstance(test, kind)]
         if not places or (stop_at_failure and not all(passed.values())):
             continue
-        found = judge_kind(program, [tests[number] for number in places], clock.place(place), stop_at_failure)
+        chosen = [tests[number] for number in places]
+        try:
+            found = judge_kind(program, chosen, clock.place(place), stop_at_failure)
+        except SandboxError:
+            found = judge_kind(program, chosen, clock.place(place), stop_at_failure)
         passed.update(zip(places, found, strict=True))
     return [passed.get(number, False) for number in range(len(tests))]
 

@@ -11,6 +11,7 @@ import sys
 import time
 import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ GROW_AFTER_S = 0.25
 """A batch that takes longer gets another worker, up to the limit."""
 
 OVERSLEPT_S = 1.0
+
+
+RowsDone = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,9 @@ class Outcome:
 class WorkerPool:
     """The workers of one rank. Rewards are (name, callable or None, all parameters, least time limit)."""
 
-    def __init__(self, rewards: list[dict[str, Any]], limits: Limits) -> None:
-        """Start the workers; they load the rewards while the caller goes on."""
+    def __init__(self, rewards: list[dict[str, Any]], limits: Limits, rows_done: RowsDone = lambda rows: None) -> None:
+        """Start the workers; they load the rewards while the caller goes on. `rows_done` hears of finished rows."""
+        self._rows_done = rows_done
         self._names = [reward["name"] for reward in rewards]
         self._time_limits = [max(limits.time_limit_s, reward["time_limit_s"]) for reward in rewards]
         self._setup = {"path": sys.path, "rewards": rewards, "memory_bytes": int(limits.memory_gb * 1e9)}
@@ -78,9 +83,14 @@ class WorkerPool:
         outcomes = [Outcome() for _ in rows]
         waiting = deque(range(len(rows)))
         self._grow_at = time.monotonic() + GROW_AFTER_S
+        done = 0
         while waiting or any(worker.rows for worker in self._workers):
             self._hand_out(waiting, rows)
             self._hear(outcomes, waiting)
+            finished = len(rows) - len(waiting) - sum(len(worker.rows) for worker in self._workers)
+            if finished > done:
+                self._rows_done(finished - done)
+                done = finished
             if max_errors is not None and sum(each.error is not None for each in outcomes) > max_errors:
                 self._give_up(outcomes)
                 break

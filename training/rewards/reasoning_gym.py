@@ -4,21 +4,28 @@ Puzzles have many right answers (countdown, sudoku, graph colouring): where rewa
 this asks the family's own scorer, which may also give part of the marks, from 0 to 1. Needs rows that data.generator
 made: their column `task` names the item, which is made again here with all that its scorer looks at.
 
-Some families evaluate the answer (countdown, by sympy, which runs Python): what could be more than arithmetic earns 0.
+Some families hand the answer to Python's eval or to sympy, which runs Python (countdown, n_queens, the integrals).
+There an answer must be a literal, a formula of the names below, or words; anything else earns 0 unread.
 
 The answer is the last complete <answer> tag, else the last \\boxed{}, else (not under `strict`) the last line.
 """
 
-import builtins
+import ast
+import inspect
 import json
 import re
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from typing import Any
 
 from training.rewards.extract import boxed, tagged, visible_text
 
-_BUILTINS = "|".join(name for name in dir(builtins) if name.islower() and callable(getattr(builtins, name)))
-_CALL = re.compile(rf"\b(?:{_BUILTINS}|lambda|preview|lambdify)\b\s*[(:]|\(\s*[a-zA-Z]{{0,2}}[\x27\"]")
+_EVALUATES = re.compile(r"\b(?:eval|exec|parse_expr|sympify|parse_latex)\(")
+_NAME = re.compile(r"[^\W\d]\w*")
+_FORMULA = {*"xyztuvnCEIe", "pi", "exp", "log", "ln", "sqrt", "sin", "cos", "tan", "sec", "csc", "cot"}
+_FORMULA |= {"asin", "acos", "atan", "sinh", "cosh", "tanh"}
+_BEYOND_A_FORMULA = re.compile(r"[^\w\s+\-*/^().,!|]|__|\.\s*[^\W\d]|\)\s*\(")
+_BEYOND_WORDS = re.compile(r"[^\w\s,;+\-*/^!|]|__")
 _TOWER = re.compile(r"(?:\*\*|\^)[\s(]*\d+[\s)]*(?:\*\*|\^)")
 
 
@@ -41,9 +48,22 @@ def final_answer(completion: str, prompt: str, strict: bool) -> str | None:
     return None if explicit is None or not explicit.strip() else explicit.strip()
 
 
-def is_code(answer: str) -> bool:
-    """Whether an answer could run as Python or sympy where a family evaluates it (countdown does)."""
-    return "__" in answer or _CALL.search(answer) is not None or _TOWER.search(answer) is not None
+def is_harmless(answer: str) -> bool:
+    """Whether evaluating an answer as Python or sympy computes a value and does nothing else."""
+    if _TOWER.search(answer):
+        return False
+    try:
+        ast.literal_eval(answer)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        is_formula = not _BEYOND_A_FORMULA.search(answer) and _FORMULA.issuperset(_NAME.findall(answer))
+        return is_formula or not _BEYOND_WORDS.search(answer)
+    return True
+
+
+@cache
+def evaluates(module: str) -> bool:
+    """Whether a family's module, imported before, hands texts to eval or to sympy's parser, by its source."""
+    return _EVALUATES.search(inspect.getsource(sys.modules[module])) is not None
 
 
 def load_families() -> None:
@@ -54,9 +74,11 @@ def load_families() -> None:
 
 
 def _score(answer: str | None, task: str) -> float:
-    if answer is None or is_code(answer):
+    if answer is None:
         return 0.0
     dataset, entry = _item(task)
+    if evaluates(type(dataset).__module__) and not is_harmless(answer):
+        return 0.0
     return float(dataset.score_answer(answer, entry))
 
 

@@ -35,6 +35,7 @@ CASES = [
     _case("<answer>__import__('os').getpid() * 0 + 133</answer>", 0.0, "Python that a family would evaluate"),
     _case("<answer>open ('/dev/null') and 133</answer>", 0.0, "a call of a builtin"),
     _case("<answer>S('133')</answer>", 0.0, "a call with a text, which sympy would evaluate"),
+    _case('<answer>[(open)(*["/dev/null","r"]), 133][1]</answer>', 0.0, "a builtin in brackets"),
     _case("<answer>exec\t(chr(49))</answer>", 0.0, "a builtin behind a tab"),
     _case("<answer>9**9**9**9</answer>", 0.0, "a tower of powers is not computed"),
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import UserError
-from training.rewards.pool import NOT_SCORED, Limits, Outcome, WorkerPool
+from training.rewards.pool import NOT_SCORED, Limits, Outcome, RowsDone, WorkerPool
 from training.rewards.resolve import reward_of, worker_spec
 from training.rewards.reward import Reward
 
@@ -43,15 +43,24 @@ class Scorer:
     and `num_errors` of the interrupted one.
     """
 
-    def __init__(self, specs: Sequence[Any], max_error_rate: float, limits: Limits | None = None) -> None:
-        """`specs` are RewardSpecs; raises UserError for unknown rewards and bad parameters. Starts no process."""
+    def __init__(
+        self,
+        specs: Sequence[Any],
+        max_error_rate: float,
+        limits: Limits | None = None,
+        rows_done: RowsDone = lambda rows: None,
+    ) -> None:
+        """`specs` are RewardSpecs; raises UserError for unknown rewards and bad parameters. Starts no process.
+
+        `rows_done` hears how many completions were scored while a batch is under way.
+        """
         self.specs = list(specs)
         self.max_error_rate = max_error_rate
         self.num_completions = 0
         self.num_errors = 0
         self.num_scored = 0
         self.seconds = 0.0
-        self._limits = limits or Limits()
+        self._limits, self._rows_done = limits or Limits(), rows_done
         self._pool: WorkerPool | None = None
         self._rewards = [reward_of(spec) for spec in self.specs]
         names = [spec.name for spec in self.specs]
@@ -67,7 +76,7 @@ class Scorer:
     def start(self) -> WorkerPool:
         """Start the workers, so that they load the rewards beside what the caller does; `score` starts them too."""
         if self._pool is None:
-            self._pool = WorkerPool([worker_spec(spec) for spec in self.specs], self._limits)
+            self._pool = WorkerPool([worker_spec(spec) for spec in self.specs], self._limits, self._rows_done)
         return self._pool
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from training.config.slurm import SECRET_NAME
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -28,7 +30,7 @@ class WorkerProcess:
                 stdout=2,
                 pass_fds=(jobs, results),
                 start_new_session=True,
-                env=worker_environment(),
+                env=worker_environment(setup),
             )
         finally:
             os.close(jobs)
@@ -72,8 +74,13 @@ class WorkerProcess:
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def worker_environment() -> dict[str, str]:
-    """The rank's environment without its GPUs, one thread a worker, and the same order of sets in every process."""
+def worker_environment(setup: dict[str, Any]) -> dict[str, str]:
+    """The rank's environment without its GPUs, one thread a worker, and the same order of sets in every process.
+
+    Secrets are left out unless a function of the user's own is loaded, which may call a service.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     own = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "CUDA_VISIBLE_DEVICES": ""}
-    return {**os.environ, **own, **dict.fromkeys(SINGLE_THREADED, "1")}
+    trusted = any(reward["callable"] is not None for reward in setup["rewards"])
+    outer = {name: value for name, value in os.environ.items() if trusted or not SECRET_NAME.search(name)}
+    return {**outer, **own, **dict.fromkeys(SINGLE_THREADED, "1")}
