@@ -42,13 +42,14 @@ def run_trial(arguments: argparse.Namespace) -> int:
     run.check(pipeline.name)
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # no model is loaded
     quiet_libraries()
-    from training.reward_trial import try_rewards
+    from training.reward_trial import stages_to_try, try_rewards
 
-    specs = [spec for stage in pipeline.stages for spec in getattr(stage, "rewards", []) if spec.callable is None]
+    stages = stages_to_try(pipeline, arguments.stage)
+    specs = [spec for stage in stages for spec in stage.rewards if spec.callable is None]
     refused = golden_refusals(
         {spec.name: spec.params.get("sandbox") for spec in sorted(specs, key=lambda each: each.name)}
     )
-    for trial in try_rewards(pipeline, plan_run(pipeline, run.path), arguments.stage, arguments.rows):
+    for trial in try_rewards(pipeline, plan_run(pipeline, run.path), stages, arguments.rows):
         print(f"\n{trial_text(trial)}")
         refused += [
             f"stages.{trial.name}.rewards: {each.name}: {each.refusal}" for each in trial.rewards if each.refusal

@@ -59,14 +59,19 @@ class StageTrial:
     reason: str = ""
 
 
-def try_rewards(pipeline: Pipeline, plan: RunPlan, only: str | None, num_rows: int) -> Iterator[StageTrial]:
-    """Yield the trial of each stage with rewards, or of the one named `only`; UserError where there is none."""
+def stages_to_try(pipeline: Pipeline, only: str | None) -> list[Any]:
+    """Return the stages with rewards, or the one named `only`; UserError where there is none."""
     stages: list[Any] = [stage for stage in pipeline.stages if getattr(stage, "rewards", None)]
     chosen = [stage for stage in stages if only in (None, stage.name)]
     if not chosen:
         names = ", ".join(stage.name for stage in stages) or "none"
         raise UserError(f"no stage {only or ''} with rewards; the stages with rewards are {names}".replace("  ", " "))
-    for stage in chosen:
+    return chosen
+
+
+def try_rewards(pipeline: Pipeline, plan: RunPlan, stages: list[Any], num_rows: int) -> Iterator[StageTrial]:
+    """Yield the trial of each of the stages."""
+    for stage in stages:
         trial = StageTrial(stage.name)
         waits_for = [name for name in stage.data.stages if read_record(plan[name].folder) is None]
         if waits_for:
