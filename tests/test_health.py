@@ -14,9 +14,9 @@ from launch.ranks_end import Failure, RanksEnd
 from launch.run import run_stages
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, write_pipeline
 from tests.test_resume import at_step_end, die
-from training.checkpoint import MANIFEST
+from training.checkpoint import MANIFEST, committed
 from training.config import load_pipeline
-from training.config.health import Truncation
+from training.config.health import HEALTH_BLOCKS, Truncation
 from training.detectors import DETECTORS, Detector, Finding
 from training.health import ALARMS
 from training.interventions import interventions
@@ -53,6 +53,29 @@ def test_health_stop_ends_with_4_and_names_the_lines_that_show_it(
     assert "truncation at step 2: 100% of the completions of 2 rounds are cut off; see samples.jsonl, line 9" in told
     assert read_record(folder) is None
     assert run_stage(config, "grpo") == 4  # repeating the command does not walk past it
+    assert "truncation at step 2: 100%" in capsys.readouterr().err
+    assert [row["step"] for row in metrics(folder)] == [1, 2]
+    assert lines(folder / ALARMS) == [alarm]
+
+
+def test_health_stop_saves_a_checkpoint_from_which_another_policy_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = pipeline(tmp_path, steps=4, truncation={"policy": "stop", "window": 2})
+    assert run_stage(config, "grpo") == 4
+    folder = planned(config, "grpo").folder
+    assert committed(folder / "checkpoints") == [folder / "checkpoints" / "checkpoint-2"]
+    stopped = metrics(folder)
+    assert run_stage(config, "grpo", "--set", "stages.grpo.health.truncation=warn") == 0
+    assert "resuming from checkpoint-2" in capsys.readouterr().out
+    assert metrics(folder)[:2] == stopped
+    assert [row["step"] for row in metrics(folder)] == [1, 2, 3, 4]
+    assert verify_record(folder) == []
+
+
+def test_health_no_default_but_not_finite_ends_a_run() -> None:
+    detectors = [pair for block in HEALTH_BLOCKS.values() for pair in block().detectors.items()]
+    assert {name for name, block in detectors if block.policy != "warn"} == {"not_finite"}
 
 
 def test_health_warning_is_told_once_and_the_run_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +106,7 @@ def test_health_nan_stops_sft_and_dpo(kind: str, tmp_path: Path, capsys: pytest.
     config = write_pipeline(tmp_path, stage(kind, folder=tmp_path, trainer=trainer))
     assert run_stage(config, kind) == 4
     assert "not_finite at step" in capsys.readouterr().err
+    assert committed(planned(config, kind).folder / "checkpoints") == []  # nothing to go on from
 
 
 def test_health_held_out_loss_that_rises_stops_sft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 Rank 0 judges, all ranks act alike. An alarm is told in the log, counted in `health/alarms` and written to alarms.jsonl
 with the lines of samples.jsonl that show it. A warning is told once, when it begins; stop and rollback act as long as
-the finding holds, so that repeating the command does not walk past it.
+the finding holds, so that repeating the command does not walk past it. A stop saves a checkpoint first, so that other
+limits can go on from there; weights that are not finite are not worth one.
 """
 
 import json
@@ -24,6 +25,8 @@ from training.world import gather
 ALARMS = "alarms.jsonl"
 NAMED_ROWS = 8
 """Lines of samples.jsonl that an alarm names at most."""
+_NOT_SAVED = "not_finite"
+"""The detector whose stop leaves no checkpoint."""
 _NOT_JUDGED = ("timing_s", "perf/", "time", "overlap_s")
 
 
@@ -37,30 +40,58 @@ class HealthCallback(TrainerCallback):
         self.path = context.folder / ALARMS
         self.history: list[dict[str, Any]] = []
         self._told: dict[str, int] = {}  # detector -> the step it was last told at
+        self._ending: str | None = None  # what ends the run once its checkpoint is committed
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read what the run has logged up to its checkpoint; MetricsCallback has cut the rest off."""
+        """Read what the run has logged up to its checkpoint, MetricsCallback has cut the rest off; raises Stopped where
+        the checkpoint is a stop's and the finding still holds."""
+        held = None
         if self.context.world.is_main:
             cut_back(self.path, state.global_step)
             self.history = [judged(row) for row in read_lines(self.metrics.path)]
+            held = self._held_stop(state.global_step)
+        ending = gather(self.context.world, held)[0]
+        if ending is not None:
+            raise Stopped(ending)
+
+    def _held_stop(self, step: int) -> str | None:
+        """The stop that this checkpoint was saved by, if the limits and policies of now say the same."""
+        for alarm in read_lines(self.path):
+            name = alarm["detector"]
+            block = self.limits.get(name)
+            if (alarm["step"], alarm["policy"]) != (step, "stop") or block is None or block.policy != "stop":
+                continue
+            if DETECTORS[name].find(self.history, block) is not None:
+                return f"{said(alarm)}; to go on from here, change the detector's policy or its limits"
+        return None
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Judge the step as far as it is logged: its training metrics, then its evaluation if it has one."""
         pending = self.metrics.pending
-        if not pending:
+        if not pending or self._ending is not None:
             return
         verdict = self._verdict(pending, args) if self.context.world.is_main else None
         alarms, ending, kind = gather(self.context.world, verdict)[0]
         if alarms is not None:
             pending["health/alarms"] = alarms
-        if ending is not None:
-            self.metrics.write()
-            raise RolledBack(ending) if kind == "rollback" else Stopped(ending)
+        if ending is None:
+            return
+        if kind == "save":
+            self._ending = ending
+            control.should_save = control.should_training_stop = True
+            return
+        self.metrics.write()
+        raise RolledBack(ending) if kind == "rollback" else Stopped(ending)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The checkpoint of a stop is committed on all ranks."""
+        if self._ending is not None:
+            raise Stopped(self._ending)
 
     def _verdict(self, pending: dict[str, Any], args: TrainingArguments) -> tuple[int, str | None, str]:
-        """(detectors in alarm, what ends the run or None, the policy that ends it)."""
+        """(detectors in alarm, what ends the run or None, how: stop, save (and stop) or rollback)."""
         row = judged(pending)
         if self.history and self.history[-1]["step"] == row["step"]:
             self.history.pop()
@@ -74,7 +105,7 @@ class HealthCallback(TrainerCallback):
             self._told[name] = row["step"]
             alarm = self._tell(name, finding, policy, row["step"])
             if policy == "stop":
-                return len(alarms), said(alarm), policy
+                return len(alarms), said(alarm), "stop" if name == _NOT_SAVED else "save"
             if policy == "rollback":
                 return len(alarms), *self._rollback(alarm, finding, args)
         return len(alarms), None, ""

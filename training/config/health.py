@@ -23,8 +23,8 @@ class DetectorBlock(Block):
 
     policy: Policy = Field(
         default="warn",
-        description="off; warn: say it and go on; stop: end with exit 4; rollback: go back to the last good checkpoint "
-        "with a lower learning rate.",
+        description="off; warn: say it and go on; stop: save a checkpoint, end with exit 4; rollback: go back to the "
+        "last good checkpoint with a lower learning rate.",
     )
 
     @model_validator(mode="before")
@@ -74,7 +74,6 @@ class LengthBias(DetectorBlock):
 class SilentGroups(DetectorBlock):
     """Hardly a group has signal: the step learns nothing."""
 
-    policy: Policy = Field(default="stop", description="What an alarm does.")
     above: Probability = Field(default=0.95, description="Share of groups without signal, mean over the window.")
     window: Count = Field(default=20, description="Rollout rounds.")
 
