@@ -16,6 +16,7 @@ from training.best_model import BEST
 from training.checkpoint import MANIFEST, committed
 from training.interventions import INTERVENTIONS, interventions
 from training.record import write_json
+from training.world import World, gather
 
 
 def roll_back(folder: Path, alarm: dict[str, Any], since: int, factor: float, learning_rate: float) -> dict[str, Any]:
@@ -64,10 +65,14 @@ def _evidence(folder: Path, alarm: dict[str, Any], number: int) -> dict[str, Any
     return {"samples": name}
 
 
-def lowered_learning_rate(folder: Path) -> float | None:
-    """The learning rate that the newest rollback set; None without one."""
+def lowered_learning_rate(folder: Path, world: World) -> float | None:
+    """The learning rate that the newest rollback set; None without one. A collective: every rank has rank 0's.
+
+    Rank 0 wrote it; on a shared file system another node may see the file later.
+    """
     found = [one["learning_rate"] for one in interventions(folder) if one["action"] == "rollback"]
-    return found[-1] if found else None
+    rate: float | None = gather(world, found[-1] if found else None)[0]
+    return rate
 
 
 class LowerLearningRate(TrainerCallback):
@@ -96,9 +101,9 @@ class LowerLearningRate(TrainerCallback):
                 group["initial_lr"] *= ratio
 
 
-def lower_learning_rate(folder: Path, trainer: Any) -> list[LowerLearningRate]:
-    """The callback that lowers it, in a stage that was rolled back."""
-    return [] if lowered_learning_rate(folder) is None else [LowerLearningRate(trainer)]
+def lower_learning_rate(folder: Path, trainer: Any, world: World) -> list[LowerLearningRate]:
+    """The callback that lowers it, in a stage that was rolled back. A collective."""
+    return [] if lowered_learning_rate(folder, world) is None else [LowerLearningRate(trainer)]
 
 
 def plain(wrapped: Any, name: str) -> Any:

@@ -51,7 +51,7 @@ def run(context: StageContext) -> StageResult:
         join_deepspeed_on_cpu()
     require_quantizer(stage)
     arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
-    lowered = lowered_learning_rate(context.folder)
+    lowered = lowered_learning_rate(context.folder, context.world)
     if lowered is not None:
         arguments.learning_rate = lowered
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
@@ -162,7 +162,8 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     trainer.remove_callback(PrinterCallback)
     measuring = [*held_out_hooks(context, trainer), *probe_hooks(context, trainer, callback)]
     health = HealthCallback(context, callback, getattr(trainer, "on_round", None))
-    for hook in (resume, *lower_learning_rate(context.folder, trainer), callback, *measuring, preemption, health):
+    lowering = lower_learning_rate(context.folder, trainer, context.world)
+    for hook in (resume, *lowering, callback, *measuring, preemption, health):
         trainer.add_callback(hook)
     count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
     if hasattr(trainer, "on_round"):
