@@ -36,6 +36,11 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
         "threads_per_process": torch.get_num_threads(),
         "zero_stage": runtime.zero_stage,
     }
+    if result.rewards:
+        environment |= {
+            "reward_time_limit": runtime.reward_time_limit,
+            "reward_memory_gb": runtime.reward_memory_gb,
+        }
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": context.planned.kind,
