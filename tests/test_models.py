@@ -1,5 +1,6 @@
 """Templates and special tokens: a chain of stages keeps them, and what is missing is named."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from training.models import (
     eos_ids,
     load_policy,
     load_tokenizer,
+    save_policy,
     special_tokens,
     template_sha256,
 )
@@ -54,3 +56,11 @@ def test_every_end_token_of_tokenizer_and_generation_config_ends_a_completion(ti
 def test_stored_half_precision_is_loaded_as_float32_masters(tiny_model: Path, tmp_path: Path) -> None:
     load_policy(tiny_model, "bfloat16").save_pretrained(tmp_path)
     assert {p.dtype for p in load_policy(tmp_path).parameters()} == {load_policy(tiny_model).dtype}
+
+
+def test_saving_in_half_precision_leaves_the_model_in_training_as_it_was(tiny_model: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_policy(tiny_model), load_tokenizer(tiny_model)
+    before = model.config.to_dict()
+    save_policy(model, model.state_dict(), tokenizer, tmp_path, "bfloat16")
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+    assert model.config.to_dict() == before

@@ -106,11 +106,19 @@ def check_unchanged_template(parent: dict[str, Any], tokenizer: "PreTrainedToken
 def save_policy(
     model: "PreTrainedModel", state: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", folder: Path, dtype: str
 ) -> None:
-    """Write `state` (float32 masters by parameter name) in `dtype` with config and tokenizer."""
+    """Write `state` (float32 masters by parameter name) in `dtype` with config and tokenizer.
+
+    The model may be in training: its own config is left as it was. transformers would write the dtype in memory.
+    """
     import torch
 
     wanted = getattr(torch, dtype)
     cast = {name: value.to(wanted) if value.is_floating_point() else value for name, value in state.items()}
-    model.config.dtype = wanted
-    model.save_pretrained(str(folder), state_dict=cast)
+    own = model.config.dtype
+    try:
+        model.save_pretrained(str(folder), state_dict=cast)
+        model.config.dtype = wanted
+        model.config.save_pretrained(str(folder))
+    finally:
+        model.config.dtype = own
     tokenizer.save_pretrained(str(folder))
