@@ -177,6 +177,10 @@ def test_score_cache_names_a_score_by_prompt_and_completion_and_survives_a_cut_l
     again = ScoreCache("ab" * 32)
     assert (again[one], again[other]) == (0.25, None)
     again.add({one: 9.0, "third": 1.0})
+    again.add({one: 9.0, other: 9.0})
+    again.add({"fourth": 2.0})
+    kept = [{one: 0.25, other: None}, {"third": 1.0}, {"fourth": 2.0}]
+    assert [json.loads(line) for line in file.read_text().splitlines()] == kept
     assert ScoreCache("ab" * 32)[one] == 0.25
     assert ScoreCache("ab" * 32)["third"] == 1.0
     assert one not in ScoreCache("cd" * 32)

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from data.errors import UserError
 from training.data_doctor import context_length
@@ -112,6 +112,7 @@ class ScoreCache:
     def __init__(self, model_key: str, rank: int = 0) -> None:
         self._folder = cache_root() / "reward_scores" / model_key[:32]
         self._path = self._folder / f"{socket.gethostname()}-{os.getpid()}-{rank}.jsonl"
+        self._sink: IO[bytes] | None = None
         self._scores: dict[str, float | None] = {}
         if self._folder.is_dir():
             for path in sorted(self._folder.glob("*.jsonl")):
@@ -132,8 +133,18 @@ class ScoreCache:
     def add(self, scores: dict[str, float | None]) -> None:
         """Keep the scores of a prompt's answers; what is there already stays as it was first computed."""
         new = {key: value for key, value in scores.items() if key not in self._scores}
+        if not new:
+            return
+        if self._sink is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            cut_unfinished_line(self._path)
+            self._sink = self._path.open("ab")
+        self._sink.write((json.dumps(new) + "\n").encode())
+        self._sink.flush()
         self._scores |= new
-        self._folder.mkdir(parents=True, exist_ok=True)
-        cut_unfinished_line(self._path)
-        with self._path.open("ab") as sink:
-            sink.write((json.dumps(new) + "\n").encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._sink is not None:
+            self._sink.close()
+            self._sink = None
