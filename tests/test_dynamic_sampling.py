@@ -6,16 +6,20 @@ import signal
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
 import training.grpo
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from training.config import load_pipeline
+from training.difficulty import measured_rates
+from training.dynamic_sampling import DynamicSampling
 from training.identity import derived_seed
 from training.models import load_tokenizer
 from training.plan import plan_run
@@ -51,6 +55,26 @@ def test_statistics_come_back_from_their_state() -> None:
     restored.restore(statistics.state())
     assert restored.choose(3, (), 1) == statistics.choose(3, (), 1)
     assert restored.weights_N.tolist() == statistics.weights_N.tolist()
+
+
+def test_difficulty_finds_conversations_whose_last_message_alone_says_nothing(tmp_path: Path) -> None:
+    """Two that end alike have their own pass rates; the system message may be another. The third was never drawn."""
+
+    def conversation(system: str, first: str) -> list[dict[str, str]]:
+        turns = [("system", system), ("user", first), ("assistant", "Yes."), ("user", "Why?")]
+        return [{"role": role, "content": content} for role, content in turns]
+
+    firsts = ["Is 7 prime?", "Is 9 odd?", "Is 4 even?"]
+    dataset = Dataset.from_list([{"prompt": conversation("Think.", first)} for first in firsts])
+    context: Any = SimpleNamespace(folder=tmp_path, stage=SimpleNamespace(dynamic_sampling=None))
+    adapter: Any = None
+    sampling = DynamicSampling(context, adapter, dataset, lambda *_: ([], []))
+    sampling.statistics.count(0, [True, True, True, False])
+    sampling.statistics.count(1, [False, True])
+    sampling.write()
+    rows = [{"prompt": conversation("Be brief.", first)} for first in firsts]
+    bounds = SimpleNamespace(measured_by=str(tmp_path / PROMPTS))
+    assert measured_rates(rows, bounds, None) == [0.75, 0.5, None]
 
 
 def number_of(prompt: str) -> int:
@@ -99,8 +123,9 @@ def test_groups_without_signal_are_replaced_until_all_have_one(tmp_path: Path) -
     seen = [json.loads(line) for line in (folder / PROMPTS).read_text().splitlines()]
     drawn = sum(row["groups/drawn"] for row in rows)
     assert sum(prompt["seen"] for prompt in seen) == 2 * drawn
-    assert {prompt["pass_rate"] for prompt in seen if number_of(prompt["prompt"]) < EASY} == {1.0}
-    assert {prompt["pass_rate"] for prompt in seen if number_of(prompt["prompt"]) >= EASY} == {0.5}
+    rates = [(number_of(prompt["prompt"][-1]["content"]), prompt["pass_rate"]) for prompt in seen]
+    assert {rate for number, rate in rates if number < EASY} == {1.0}
+    assert {rate for number, rate in rates if number >= EASY} == {0.5}
     assert PROMPTS in read_record(folder)["files"]
 
 

@@ -19,7 +19,7 @@ from training.context import StageContext
 from training.decoded_text import decoded
 from training.identity import derived_seed
 from training.prompt_statistics import PROMPTS, PromptStatistics
-from training.reward_functions import RewardAdapter, prompt_text
+from training.reward_functions import RewardAdapter
 from training.rewards.scoring import Scores
 from training.samples import signal_rewards, silent_groups
 from training.world import gather
@@ -179,7 +179,7 @@ class DynamicSampling:
 
     def write(self) -> None:
         """Leave the prompts' statistics in the stage's folder."""
-        self.statistics.write(self.context.folder / PROMPTS, [prompt_text(prompt) for prompt in self.dataset["prompt"]])
+        self.statistics.write(self.context.folder / PROMPTS, self.dataset["prompt"])
 
 
 def mean_total(groups: list[Group]) -> float:

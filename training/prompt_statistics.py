@@ -5,7 +5,7 @@ part of the checkpoint. Nothing here knows a trainer.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class PromptStatistics:
         """Put back what `state` gave."""
         self.seen_N, self.passed_N = state["seen"], state["passed"]
 
-    def write(self, path: Path, prompts: list[Any]) -> None:
-        """Write a line for each prompt seen: its text, completions seen, pass rate."""
+    def write(self, path: Path, prompts: Iterable[Any]) -> None:
+        """Write a line for each prompt seen: the whole conversation, completions seen, pass rate."""
         with path.open("w", encoding="utf-8") as sink:
             for prompt, seen, passed in zip(prompts, self.seen_N.tolist(), self.passed_N.tolist(), strict=True):
                 if seen:
