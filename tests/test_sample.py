@@ -16,6 +16,8 @@ from training.plan import plan_run
 from training.record import read_record, verify_record
 
 JUDGES = """
+import pathlib
+
 def longest(completions, prompts, conversation, **columns):
     assert len(completions) == 4 and all(prompt.startswith("Count") for prompt in prompts)
     assert conversation[0][-1]["content"] == prompts[0]
@@ -23,6 +25,11 @@ def longest(completions, prompts, conversation, **columns):
 
 def raising(completions, prompts, **columns):
     raise TimeoutError("the service is away")
+
+def service(completions, prompts, **columns):
+    if prompts[0] in pathlib.Path("away").read_text().split(","):
+        raise TimeoutError("the service is away")
+    return [len(text) for text in completions]
 """
 LONGEST = {"callable": "own_judges:longest", "version": 1}
 
@@ -126,13 +133,18 @@ def test_finished_prompts_of_every_rank_are_found_and_equal_rows_are_told_apart(
 
 @pytest.mark.usefixtures("judges")
 def test_judge_scores_all_draws_of_a_prompt_and_adds_to_the_rewards(tmp_path: Path) -> None:
-    folder = finished(sample(tmp_path, judge=LONGEST | {"weight": 2.0}))
+    block = stage("sample", folder=tmp_path, batch_size=8, judge=LONGEST | {"weight": 2.0})
+    limits = {"reward_time_limit": 7.5, "reward_memory_gb": 3.0}
+    folder = finished(write_pipeline(tmp_path, block, runtime=limits))
     for row in lines(folder, "draws.jsonl"):
         for draw in row["draws"]:
             judged = len(set(draw["completion"])) / 10
             assert draw["rewards"]["judge"] == pytest.approx(judged)
             assert draw["reward"] == pytest.approx(draw["rewards"]["length"] + 2 * judged)
-    assert [reward["name"] for reward in read_record(folder)["rewards"]] == ["length", "judge"]  # type: ignore[index]
+    record = read_record(folder)
+    assert record is not None
+    assert [reward["name"] for reward in record["rewards"]] == ["length", "judge"]
+    assert limits.items() <= record["environment"].items()
 
 
 @pytest.mark.usefixtures("judges")
@@ -147,6 +159,46 @@ def test_judge_is_part_of_the_identity_by_source_and_version_and_one_that_fails_
     config = sample(tmp_path, rewards=[], judge={"callable": "own_judges:raising", "version": 1})
     assert run_stage(config, "sample") == 4
     assert "could not be judged" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("judges")
+def test_resumed_stage_scores_again_what_had_no_score_and_counts_what_had_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Groups of two prompts with four draws each; the judge's service is away for one prompt, then for all, then back.
+
+    Stopped by the power after four groups, one prompt's draws unscored. The next attempt has 28 good completions behind
+    it, so a dead judge stops it at (4 + 4 x 4) of (32 + 16): 41.7 %, not at the first twenty completions.
+    """
+    config = sample(tmp_path, judge={"callable": "own_judges:service", "version": 1}, max_error_rate=0.4)
+    away = Path("away")
+    away.write_text("")
+    assert run_stage(config, "sample", "--run-dir", str(tmp_path / "whole")) == 0
+    folder = planned(config, "sample").folder
+    draw, drawn = training.sample_draws._draw, []
+
+    def counted(*arguments: Any) -> Any:
+        drawn.extend(arguments[-1])
+        if len(drawn) == 10:
+            raise RuntimeError("the power went out")
+        return draw(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.sample_draws, "_draw", counted)
+        away.write_text("Count 1")
+        assert run_stage(config, "sample") == 1
+        shelf = FinishedPrompts(folder, 0)
+        assert [key for key in shelf.rows if not shelf.scored(key)] == [
+            key for key, row in shelf.rows.items() if row["answer"] == "1"
+        ]
+        away.write_text(",".join(f"Count {number}" for number in range(16)))
+        capsys.readouterr()
+        assert run_stage(config, "sample") == 4
+        assert "20 of 48 completions could not be judged" in capsys.readouterr().err
+        away.write_text("")
+        assert run_stage(config, "sample") == 0
+    assert len(drawn) == 16 + 2 + 2  # lost to the power and to the stop, no other twice
+    assert (folder / "draws.jsonl").read_text() == (tmp_path / "whole" / folder.name / "draws.jsonl").read_text()
 
 
 def test_teacher_draws_in_place_of_the_parent_and_stands_in_the_lineage(tmp_path: Path, tiny_model: Path) -> None:

@@ -2,7 +2,8 @@
 
 A stage that was killed goes on behind them. Each rank appends to a file of its own, a line for each group of prompts
 that were decoded together, on disk before the next group is drawn: a group is there as a whole or not at all. The files
-of all ranks are read, so that another number of ranks goes on as well.
+of all ranks are read, so that another number of ranks goes on as well. A prompt that is there twice was scored again,
+since at first it could not be.
 """
 
 import json
@@ -39,12 +40,16 @@ class FinishedPrompts:
         self.rows: dict[str, Row] = {}
         for path in sorted(folder.glob("*.jsonl")):
             for group in whole_lines(path):
-                self.rows |= group
+                self.rows |= {key: row for key, row in group.items() if key not in self.rows or not self.scored(key)}
         self._path = folder / f"{rank}.jsonl"
         self._sink: IO[bytes] | None = None
 
     def __contains__(self, key: str) -> bool:
         return key in self.rows
+
+    def scored(self, key: str) -> bool:
+        """Whether every draw of a prompt that is there could be scored."""
+        return not any("error" in draw for draw in self.rows[key]["draws"])
 
     def add(self, finished: dict[str, Row]) -> None:
         """Write finished prompts to disk; they are there when this returns."""

@@ -1,11 +1,11 @@
 """The draws of a `sample` stage: the prompts of a rank in fixed groups, each drawn, scored and made to last.
 
 The random numbers of a draw follow from the seed, the prompt's content and the draw's place alone, and a group is
-decoded together in every attempt. So an interrupted stage ends with the draws of an uninterrupted one.
+decoded together in every attempt. So an interrupted stage ends with the draws of an uninterrupted one. Prompts with
+draws that an earlier attempt could not score keep their draws and are scored again: their judge may be back.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from training.context import StageContext
 from training.decode import Decoder, Drawn
@@ -17,8 +17,16 @@ from training.tokens import rendered_prompts
 Row = dict[str, Any]
 Draw = tuple[float, Drawn]
 """A completion with the temperature it was drawn at."""
-Score = Callable[[list[tuple[Row, list[Draw]]]], list[Row]]
-"""Makes rows with their draws of prompts with theirs."""
+
+
+class Score(Protocol):
+    """What scores draws (`sample_scores.DrawScorer`)."""
+
+    def __call__(self, prompts: list[tuple[Row, list[Draw]]]) -> list[Row]:
+        """Make rows with their draws of prompts with theirs."""
+
+    def go_on(self, completions: int) -> None:
+        """Count completions that an earlier attempt scored, none of them with an error."""
 
 
 def divided(draws: int, temperature: float | list[float]) -> list[tuple[float, int]]:
@@ -34,19 +42,32 @@ def drawn_prompts(context: StageContext, decoder: Decoder, rows: list[Row], keys
         return []
     stage = context.stage
     finished = FinishedPrompts(context.folder, context.world.rank)
-    there = sum(key in finished for key in keys)
+    there = [key for key in keys if key in finished]
+    draws = {key: _draws_of(finished.rows[key]) for key in there if not finished.scored(key)}
     if there:
-        context.say(f"{there} of {len(keys)} prompts of this rank are drawn already")
-    decoder.begin(there * stage.draws, len(keys) * stage.draws)
+        again = f"; {len(draws)} could not be scored and are scored again" if draws else ""
+        context.say(f"{len(there)} of {len(keys)} prompts of this rank are drawn already{again}")
+    score.go_on((len(there) - len(draws)) * stage.draws)
+    decoder.begin(len(there) * stage.draws, len(keys) * stage.draws)
     encoded = rendered_prompts([row["prompt"] for row in rows], decoder.tokenizer)
     for group in groups(encoded, stage):
-        waiting = [place for place in group if keys[place] not in finished]
+        missing = [place for place in group if keys[place] not in finished]
+        if missing:
+            drawn = _draw(context, decoder, [encoded[place] for place in missing], [keys[place] for place in missing])
+            draws |= {keys[place]: found for place, found in zip(missing, drawn, strict=True)}
+        waiting = [place for place in group if keys[place] in draws]
         if waiting:
-            drawn = _draw(context, decoder, [encoded[place] for place in waiting], [keys[place] for place in waiting])
-            scored = score([(rows[place], draws) for place, draws in zip(waiting, drawn, strict=True)])
+            scored = score([(rows[place], draws.pop(keys[place])) for place in waiting])
             finished.add({keys[place]: row for place, row in zip(waiting, scored, strict=True)})
     finished.close()
     return [finished.rows[key] for key in keys]
+
+
+def _draws_of(row: Row) -> list[Draw]:
+    """The draws of a row that was kept."""
+    return [
+        (draw["temperature"], Drawn(draw["completion"], draw["tokens"], draw["truncated"])) for draw in row["draws"]
+    ]
 
 
 def groups(encoded: list[list[int]], stage: Any) -> list[list[int]]:

@@ -29,14 +29,22 @@ class DrawScorer:
         self.judge = None if stage.judge is None else JudgeCalls(stage.judge, stage.max_error_rate)
         self.reward_model = None if stage.reward_model is None else open_reward_model(context)
 
+    def go_on(self, completions: int) -> None:
+        """Count completions that an earlier attempt scored, none of them with an error."""
+        for counting in (self.scorer, self.judge):
+            if counting is not None:
+                counting.num_completions += completions
+
     def scored_per_s(self) -> float | None:
         """Completions that the rewards scored in a second, over all ranks; None without rewards. A collective."""
         return None if self.scorer is None else scored_per_s(self.scorer, self.context.world)
 
     def close(self) -> None:
-        """End the workers of the rewards."""
+        """End the workers of the rewards and close the cache of the reward model."""
         if self.scorer is not None:
             self.scorer.close()
+        if self.reward_model is not None:
+            self.reward_model.cache.close()
 
     def __call__(self, prompts: list[tuple[Row, list[Draw]]]) -> list[Row]:
         """Return the rows of some prompts with their draws scored under `draws`."""
