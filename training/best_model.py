@@ -1,19 +1,79 @@
-"""The model of a stage's best probe (`training.probe`), kept beside its checkpoints until the stage is recorded."""
+"""The model of a stage's best probe (`training.probe`), kept beside its checkpoints until the stage is recorded.
 
+It lies in `best-<step>` of the stage's folder, renamed once it is written: the name stands for a whole model.
+"""
+
+import json
+import re
 import shutil
+from pathlib import Path
+from typing import Any
 
 from training.context import StageContext
-from training.world import barrier
+from training.world import gather
 
-BEST = "best"
+_NAME = re.compile(r"best-(\d+)")
+UNFINISHED = "best.new"
+"""Where a best model is written; as deep as `model/`, since an adapter names its base relative to its own folder."""
 
 
-def take_best(context: StageContext) -> bool:
-    """Copy the best probe's model to where the stage's belongs; returns whether there is one."""
-    best, model = context.folder / BEST, context.folder / "model"
-    kept = best.is_dir()
-    if kept and context.world.is_main:
-        shutil.rmtree(model, ignore_errors=True)
-        shutil.copytree(best, model, symlinks=True)
-    barrier(context.world)
-    return kept
+def best_folder(folder: Path, step: int) -> Path:
+    """Where the stage in `folder` keeps the model of step `step`."""
+    return folder / f"best-{step}"
+
+
+def kept_steps(folder: Path) -> list[int]:
+    """The steps whose models are kept, in order: one, or two after a crash between a rename and what it replaces."""
+    found = [_NAME.fullmatch(path.name) for path in folder.glob("best-*")]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def keep_best(folder: Path, step: int) -> None:
+    """Let what was written to `best.new` be the stage's best model, and remove the one before; rank 0 alone."""
+    best = best_folder(folder, step)
+    shutil.rmtree(best, ignore_errors=True)
+    (folder / UNFINISHED).rename(best)
+    drop_best(folder, but=step)
+
+
+def drop_best(folder: Path, but: int | None = None) -> None:
+    """Remove every best model that is kept or was being written, except that of step `but`; rank 0 alone."""
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for step in kept_steps(folder):
+        if step != but:
+            shutil.rmtree(best_folder(folder, step), ignore_errors=True)
+
+
+def restore_best(folder: Path, probes: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return of `probes`, (step, accuracy) up to the checkpoint, the best whose model is kept and those after it.
+
+    A model of none of them, or that a later one is better than, is removed, and then they are none: a rollback made
+    them doubtful, or the checkpoint is an older one than the model. Rank 0 alone.
+    """
+    for step in reversed(kept_steps(folder)):
+        since = [probe for probe in probes if probe[0] >= step]
+        if since and since[0] == (step, max(accuracy for _, accuracy in since)):
+            drop_best(folder, but=step)
+            return since
+    drop_best(folder)
+    return []
+
+
+def take_best(context: StageContext, metrics: Path) -> dict[str, Any] | None:
+    """Copy the best probe's model to where the stage's belongs; returns its suite, step and accuracy, None if the stage
+    keeps no best. `metrics` is the stage's metrics.jsonl, written to its end."""
+    kept = _take(context, metrics) if context.world.is_main else None
+    found: dict[str, Any] | None = gather(context.world, kept)[0]
+    return found
+
+
+def _take(context: StageContext, metrics: Path) -> dict[str, Any] | None:
+    steps = kept_steps(context.folder)
+    if not steps:
+        return None
+    step, suite, model = steps[-1], context.stage.probe.keep_best, context.folder / "model"
+    shutil.rmtree(model, ignore_errors=True)
+    shutil.copytree(best_folder(context.folder, step), model, symlinks=True)
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").split("\n") if line]
+    (accuracy,) = [row[f"probe/{suite}/accuracy"] for row in rows if row["step"] == step]
+    return {"suite": suite, "step": step, "accuracy": accuracy}

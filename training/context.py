@@ -127,3 +127,5 @@ class StageResult:
     tokenizer_facts: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     preempted: bool = False
+    kept_probe: dict[str, Any] | None = None
+    """Suite, step and accuracy of the probe whose model is left in place of the last step's."""

@@ -5,17 +5,16 @@ skill; the format rate is reported apart. items.jsonl keeps every answer: compar
 """
 
 from collections import defaultdict
-from collections.abc import Collection
 from typing import Any
 
-from data.sources import load_rows
 from data.suites import suite_items
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.identity import derived_seed
-from training.plan import data_seed, seeded_sources
+from training.plan import data_seed
+from training.questions import chosen_by, training_prompts
 from training.rewards import REWARDS
 from training.rollout import Sampling
 from training.sample import write_lines
@@ -52,46 +51,22 @@ def run(context: StageContext) -> StageResult:
 
 
 def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """All items of all suites, those equal to a training prompt replaced; with the number replaced by suite."""
+    """All items of all suites, what a stage trains on or chooses by replaced; with the number replaced by suite."""
     pipeline = context.pipeline
-    trained: set[str] | None = None
+    taken: set[str] | None = None
     items: list[dict[str, Any]] = []
     replaced = {}
     for name in context.stage.suites:
         suite = pipeline.suites[name]
-        if suite.exclude_training_prompts and trained is None:
-            trained = training_prompts(context)
-        excluded = trained if suite.exclude_training_prompts and trained is not None else set()
+        if suite.exclude_training_prompts and taken is None:
+            taken = training_prompts(context) | chosen_by(context)
+        excluded = taken if suite.exclude_training_prompts and taken is not None else set()
         found, count = suite_items(name, suite, data_seed(pipeline, name), excluded, context.pin)
         items += [{**item, "suite": name} for item in found]
         replaced[name] = count
         if count:
-            context.say(f"{name}: {count} items equal a training prompt and were replaced by the next seeds'")
+            context.say(f"{name}: {count} items that a stage trains on or chooses by were replaced by the next ones")
     return items, replaced
-
-
-def training_prompts(context: StageContext, stages: Collection[str] | None = None) -> set[str]:
-    """The text of every prompt that stages of this pipeline train on or sample from, not of rows that they leave out
-    because a suite asks the same; `stages` are their names, None is all.
-    """
-    from data.formats import convert, prompt_texts
-    from training.cleaning import cleaned
-    from training.config.data_blocks import PURPOSES
-
-    texts: set[str] = set()
-    for stage in context.pipeline.stages:
-        block = getattr(stage, "data", None)
-        if block is None or (stages is not None and stage.name not in stages):
-            continue
-        for part, seed in seeded_sources(block, data_seed(context.pipeline, stage.name)):
-            if part.stage is not None:
-                continue
-            rows = load_rows(part, seed, pin=context.pin)
-            if block.decontaminate is not None:
-                rows = convert(rows, PURPOSES[stage.kind], form=part.format)
-                rows = cleaned(rows, block, context.pipeline, None, context.pin)
-            texts |= prompt_texts(rows.rows)
-    return texts
 
 
 def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Reads the config and the run folder and writes nothing. Neither torch nor trl is
 at once. The runner and each stage process plan alike and arrive at the same fingerprints.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,14 @@ from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, Samp
 from training.config.chat_templates import chat_template_path
 from training.config.data_cleaning import against_files, against_suites
 from training.config.identity_block import identity_block
+from training.config.probe import Probe
 from training.config.scorers import stage_named
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
 from training.interventions import identity_of
 from training.pins import Pins
+from training.plan_parents import ancestors, choosing_probes, parent_names
 from training.plan_reason import done_reason, interrupted_reason, new_reason
-from training.plan_sample import drawing_identity, drawn_from_parent, scoring_stages
+from training.plan_sample import drawing_identity
 from training.record import read_record
 from training.run_folder import RunFolder
 
@@ -98,17 +100,6 @@ def plan_run(pipeline: Pipeline, run_dir: Path) -> RunPlan:
             identity["parent_interventions"] = steered
         planned[stage.name] = _placed(run, index, stage.name, stage.kind, stage, identity, parents, known)
     return RunPlan(run_dir, list(planned.values()), pins.resolved)
-
-
-def parent_names(stage: Stage) -> list[str]:
-    """Return the names of a stage's parents: its model, the stages its data comes from, those that score its draws.
-
-    A sample stage with a teacher has no model of the pipeline among them.
-    """
-    block = getattr(stage, "data", None)
-    model = [stage.parent] if drawn_from_parent(stage) else []
-    from_data = [] if block is None else block.stages
-    return list(dict.fromkeys([*model, *from_data, *scoring_stages(stage)]))
 
 
 def data_seed(pipeline: Pipeline, owner: str) -> int:
@@ -243,14 +234,31 @@ def _file_hash(path: Path) -> str:
 
 
 def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
-    """A suite's items depend on its data and, where training prompts are excluded, on what every stage trains on."""
+    """A suite's items depend on its data and, where training prompts are excluded, on what every stage trains on and
+    chooses its model by."""
     suite = pipeline.suites[name]
     identity = {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
     if suite.exclude_training_prompts:
-        blocks = [(stage.name, stage.data) for stage in pipeline.stages if not isinstance(stage, EvaluateStage)]
-        own = [_data(pipeline, block, owner, pins) for owner, block in blocks if block.stage is None]
-        identity["excluded"] = sorted({fingerprint(data) for data in own})
+        identity["excluded"] = _trained_on(pipeline, {stage.name for stage in pipeline.stages}, pins)
+        chosen_by = [_chosen_by(pipeline, *chooser, pins) for chooser in choosing_probes(pipeline)]
+        if chosen_by:
+            identity["chosen_by"] = chosen_by
     return identity
+
+
+def _trained_on(pipeline: Pipeline, names: Collection[str], pins: Pins) -> list[str]:
+    """The data of the stages with these names that is no other stage's."""
+    stages = [stage for stage in pipeline.stages if stage.name in names and not isinstance(stage, EvaluateStage)]
+    own = [_data(pipeline, stage.data, stage.name, pins) for stage in stages if stage.data.stage is None]
+    return sorted({fingerprint(data) for data in own})
+
+
+def _chosen_by(pipeline: Pipeline, stage: str, name: str, probe: Probe, pins: Pins) -> dict[str, Any]:
+    """The questions by which a stage chooses the model it leaves, by content (`training.questions`)."""
+    suite = pipeline.suites[name]
+    trained = _trained_on(pipeline, ancestors(pipeline, stage), pins) if suite.exclude_training_prompts else []
+    data = _data(pipeline, suite.data, name, pins)
+    return {"behind": suite.items, "items": probe.items, "data": data, "excluded": trained}
 
 
 def _reward(spec: RewardSpec, stage: str) -> dict[str, Any]:

@@ -4,27 +4,24 @@ A probe asks questions that the suite's evaluation does not ask, so that choosin
 is judged as every evaluation is. The best so far is read from metrics.jsonl, so nothing is lost on resume.
 """
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.models.utils import unwrap_model_for_generation
 
-from data.suites import suite_items
-from training.best_model import BEST
+from training.best_model import UNFINISHED, keep_best, restore_best
 from training.context import StageContext
 from training.decode import messages, mine
 from training.estimates import wilson_interval
-from training.evaluate import judge, training_prompts
+from training.evaluate import judge
 from training.health import read_lines
 from training.masters import save_artifact
 from training.metrics import MetricsCallback
 from training.models import eos_ids
-from training.plan import data_seed
+from training.questions import probe_questions
 from training.rollout import Sampling, generate
 from training.tokens import rendered_prompts
-from training.world import barrier, gather
+from training.world import gather
 
 DECODED_TOGETHER = 64
 
@@ -39,18 +36,12 @@ class ProbeCallback(TrainerCallback):
         self.best: tuple[float, int] | None = None  # accuracy, step
         self.since_best = 0
 
-    @property
-    def folder(self) -> Path:
-        """Where the best model lies."""
-        return self.context.folder / BEST
-
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Draw the questions; read the probes made up to the checkpoint."""
-        self.items = probe_items(self.context)
-        rows = read_lines(self.metrics.path) if self.context.world.is_main else []
-        found = self._accuracies(rows) if self.folder.is_dir() else []  # a rollback removes what it made doubtful
+        self.items = probe_questions(self.context, self.context.planned.name, self.probe, self.probe.suites)
+        found = self._probes_so_far() if self.context.world.is_main else []
         for step, accuracy in gather(self.context.world, found)[0]:
             self._judge(accuracy, step)
         control.should_training_stop = self._is_over()
@@ -65,7 +56,7 @@ class ProbeCallback(TrainerCallback):
             if self.probe.keep_best is None:
                 return
             if self._judge(measured[f"probe/{self.probe.keep_best}/accuracy"], state.global_step):
-                self._keep()
+                self._keep(state.global_step)
         if self._is_over() and self.best is not None:
             accuracy, step = self.best
             self.context.say(
@@ -85,16 +76,18 @@ class ProbeCallback(TrainerCallback):
         self.since_best += 1
         return False
 
-    def _keep(self) -> None:
-        if self.context.world.is_main:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        barrier(self.context.world)
+    def _keep(self, step: int) -> None:
+        folder, world = self.context.folder, self.context.world
         tokenizer, parent = self.trainer.processing_class, self.context.parent_model
-        save_artifact(self.trainer, self.context.stage, parent, tokenizer, self.folder, self.context.world)
+        save_artifact(self.trainer, self.context.stage, parent, tokenizer, folder / UNFINISHED, world)
+        if world.is_main:
+            keep_best(folder, step)
 
-    def _accuracies(self, rows: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    def _probes_so_far(self) -> list[tuple[int, float]]:
+        """(step, accuracy) from the best probe on whose model is kept, up to the checkpoint."""
         name = f"probe/{self.probe.keep_best}/accuracy"
-        return [(row["step"], row[name]) for row in rows if name in row]
+        found = [(row["step"], row[name]) for row in read_lines(self.metrics.path) if name in row]
+        return restore_best(self.context.folder, found)
 
     def _measure(self) -> dict[str, float]:
         world = self.context.world
@@ -128,31 +121,3 @@ def probe_hooks(context: StageContext, trainer: Any, metrics: MetricsCallback) -
     """The callback of the stage's probe, if it has one."""
     asked = getattr(context.stage, "probe", None) is not None
     return [ProbeCallback(context, trainer, metrics)] if asked else []
-
-
-def probe_items(context: StageContext) -> list[dict[str, Any]]:
-    """The questions: of each suite those that follow its evaluation's, none that this model was trained on.
-
-    What later stages train on does not matter, so that adding one changes no probe.
-    """
-    probe, pipeline = context.stage.probe, context.pipeline
-    trained = training_prompts(context, ancestors(context))
-    items: list[dict[str, Any]] = []
-    for name in probe.suites:
-        suite = pipeline.suites[name]
-        asked = suite.model_copy(update={"items": suite.items + probe.items})
-        excluded = trained if suite.exclude_training_prompts else set()
-        found, _ = suite_items(name, asked, data_seed(pipeline, name), excluded, context.pin)
-        items += [{**item, "suite": name} for item in found[suite.items :]]
-    return items
-
-
-def ancestors(context: StageContext) -> set[str]:
-    """The names of the stage and of all it descends from, its data included."""
-    names, left = set(), [context.planned.name]
-    while left:
-        name = left.pop()
-        if name not in names:
-            names.add(name)
-            left += context.plan[name].parents
-    return names

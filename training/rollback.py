@@ -12,7 +12,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from training.best_model import BEST
+from training.best_model import drop_best
 from training.checkpoint import MANIFEST, committed
 from training.interventions import INTERVENTIONS, interventions
 from training.record import write_json
@@ -37,7 +37,7 @@ def roll_back(folder: Path, alarm: dict[str, Any], since: int, factor: float, le
         "learning_rate": learning_rate * factor,
         **_evidence(folder, alarm, len(earlier) + 1),
     }
-    shutil.rmtree(folder / BEST, ignore_errors=True)
+    drop_best(folder)
     write_json(folder / INTERVENTIONS, [*earlier, intervention])
     return intervention
 

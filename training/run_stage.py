@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
-from training.best_model import BEST
+from training.best_model import drop_best
 from training.build_lock import release_own_locks
 from training.checkpoint import discard_unfinished
 from training.config import Pipeline, load_pipeline
@@ -35,7 +35,7 @@ from training.stage_record import stage_record
 from training.stop_signals import StopSignals
 from training.world import World, barrier, is_port_taken, leave, read_world
 
-NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, BEST, FINISHED_PROMPTS)
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, FINISHED_PROMPTS)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -152,6 +152,7 @@ def run_rank(context: StageContext) -> int:
         write_record(context.folder, stage_record(context, result, ledger))
         for name in NEEDED_UNTIL_RECORDED:
             shutil.rmtree(context.folder / name, ignore_errors=True)
+        drop_best(context.folder)
     barrier(context.world)
     return 0
 

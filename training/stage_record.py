@@ -58,6 +58,7 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
         **result.tokenizer_facts,
         "files": {str(path.relative_to(context.folder)): flushed_sha256(path) for path in paths},
         "metrics": result.metrics,
+        "kept_probe": result.kept_probe,
         "ledger": ledger,
         "interventions": interventions(context.folder),
         "environment": environment,

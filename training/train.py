@@ -90,13 +90,15 @@ def run(context: StageContext) -> StageResult:
     context.state.update(force=True, phase="save")
     if context.world.is_main and getattr(trainer, "dynamic", None) is not None:
         trainer.dynamic.write()
-    if not take_best(context):
+    kept = take_best(context, callback.path)
+    if kept is None:
         save_artifact(trainer, stage, adapted_weights(context), tokenizer, context.folder / "model", context.world)
     metrics = final_metrics(callback.path) if context.world.is_main else {}
     tracker.summary(metrics)
     tracker.finish()
     return StageResult(
         metrics=metrics,
+        kept_probe=kept,
         data=account,
         rewards=reward_facts(stage),
         tokenizer_facts=tokenizer_facts(tokenizer),

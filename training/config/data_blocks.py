@@ -231,7 +231,8 @@ class Suite(Block):
     data: DataBlock = Field(description="Where the items come from; they need an answer.")
     items: Count = Field(default=128, description="How many items.")
     exclude_training_prompts: bool = Field(
-        default=True, description="Replace an item whose prompt some stage trains on by the next seed's, and count it."
+        default=True,
+        description="Replace an item that some stage trains on or chooses by (probe.keep_best), and count it.",
     )
 
 
