@@ -62,7 +62,7 @@ class StageView:
 
 
 def config_parents(config: dict[str, Any]) -> list[str]:
-    """The parents that a stage's block names, as `training.plan.parent_names` has them: model, data, what scores."""
+    """The parents that a stage's block names, as `plan_parents.parent_names` has them: model, data, what scores."""
     data = config.get("data") or {}
     sources = [data, *(data.get("mix") or [])]
     named = [
