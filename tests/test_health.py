@@ -4,6 +4,7 @@ The random model never ends a completion of 8 tokens, so `truncation` is in alar
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from training.checkpoint import MANIFEST, committed
 from training.config import load_pipeline
 from training.config.health import HEALTH_BLOCKS, Truncation
 from training.detectors import DETECTORS, Detector, Finding
-from training.health import ALARMS
+from training.health import ALARMS, judged
 from training.interventions import interventions
 from training.plan import RunPlan, plan_run
 from training.record import read_record, verify_record
@@ -232,3 +233,8 @@ def test_runner_starts_a_rolled_back_stage_again_and_its_child_has_another_finge
     (made,) = after["sft"].identity["parent_interventions"][0]
     assert made["action"] == "rollback"
     assert verify_record(after["sft"].folder) == []
+
+
+@pytest.mark.parametrize(("fp16", "left"), [(True, {"loss": 1.0}), (False, {"loss": 1.0, "grad_norm": math.inf})])
+def test_an_overflow_that_float16_s_loss_scaler_skips_is_not_judged(fp16: bool, left: dict[str, float]) -> None:
+    assert judged({"loss": 1.0, "grad_norm": math.inf, "perf/mfu": 0.1}, fp16) == left

@@ -7,6 +7,7 @@ limits can go on from there; weights that are not finite are not worth one.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class HealthCallback(TrainerCallback):
         held = None
         if self.context.world.is_main:
             cut_back(self.path, state.global_step)
-            self.history = [judged(row) for row in read_lines(self.metrics.path)]
+            self.history = [judged(row, args.fp16) for row in read_lines(self.metrics.path)]
             held = self._held_stop(state.global_step)
         ending = gather(self.context.world, held)[0]
         if ending is not None:
@@ -92,7 +93,7 @@ class HealthCallback(TrainerCallback):
 
     def _verdict(self, pending: dict[str, Any], args: TrainingArguments) -> tuple[int, str | None, str]:
         """(detectors in alarm, what ends the run or None, how: stop, save (and stop) or rollback)."""
-        row = judged(pending)
+        row = judged(pending, args.fp16)
         if self.history and self.history[-1]["step"] == row["step"]:
             self.history.pop()
         self.history.append(row)
@@ -140,9 +141,14 @@ def said(alarm: dict[str, Any]) -> str:
     return f"{alarm['detector']} at step {alarm['step']}: {alarm['message']}{shown}"
 
 
-def judged(row: dict[str, Any]) -> dict[str, Any]:
-    """A line of metrics.jsonl without what a clock measured."""
-    return {name: value for name, value in row.items() if not name.startswith(_NOT_JUDGED)}
+def judged(row: dict[str, Any], fp16: bool) -> dict[str, Any]:
+    """A line of metrics.jsonl without what a clock measured.
+
+    Under float16 the loss scaler tries scales that overflow, and skips their steps: such a gradient norm says nothing.
+    """
+    overflowed = fp16 and not math.isfinite(row.get("grad_norm") or 0.0)
+    left_out = (*_NOT_JUDGED, "grad_norm") if overflowed else _NOT_JUDGED
+    return {name: value for name, value in row.items() if not name.startswith(left_out)}
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
