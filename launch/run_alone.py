@@ -22,11 +22,11 @@ from launch.run import (
     say,
     show_results,
     start_ranks,
+    write_down,
 )
 from launch.slots import require_hosts
 from training.config import Pipeline, load_pipeline
 from training.exit_codes import GATE_NOT_MET
-from training.pins import save_pins
 from training.plan import BASE, PlannedStage, RunPlan, plan_run
 from training.progress import duration
 from training.record import read_record
@@ -64,8 +64,7 @@ def run_alone(request: RunRequest, name: str) -> int:
 def _write_files(request: RunRequest, pipeline: Pipeline, folder: RunFolder, plan: RunPlan) -> None:
     """Write what the run folder says of the pipeline, unless `posttrain submit` or another job has."""
     if (folder.read_resolved() or {}).get("fingerprints") != plan.fingerprints:
-        folder.write_resolved(pipeline, request.config_path, request.overrides, plan.fingerprints, plan.folders)
-        save_pins(folder.path, plan.pins)
+        write_down(request, pipeline, folder, plan)
 
 
 def _run(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, plan: RunPlan) -> int:

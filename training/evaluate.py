@@ -13,11 +13,11 @@ from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.identity import derived_seed
+from training.json_lines import write_lines
 from training.plan import data_seed
 from training.questions import chosen_by, training_prompts
 from training.rewards import REWARDS
 from training.rollout import Sampling
-from training.sample import write_lines
 from training.world import gather
 
 

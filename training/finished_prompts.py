@@ -6,13 +6,12 @@ of all ranks are read, so that another number of ranks goes on as well. A prompt
 since at first it could not be.
 """
 
-import json
-import os
 from collections import Counter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from training.identity import canonical_json, sha256_text
+from training.json_lines import Appender, whole_lines
 
 FINISHED_PROMPTS = "finished_prompts"
 """The folder inside the stage's own; it goes when the record is there."""
@@ -41,8 +40,7 @@ class FinishedPrompts:
         for path in sorted(folder.glob("*.jsonl")):
             for group in whole_lines(path):
                 self.rows |= {key: row for key, row in group.items() if key not in self.rows or not self.scored(key)}
-        self._path = folder / f"{rank}.jsonl"
-        self._sink: IO[bytes] | None = None
+        self._file = Appender(folder / f"{rank}.jsonl")
 
     def __contains__(self, key: str) -> bool:
         return key in self.rows
@@ -53,28 +51,9 @@ class FinishedPrompts:
 
     def add(self, finished: dict[str, Row]) -> None:
         """Write finished prompts to disk; they are there when this returns."""
-        if self._sink is None:
-            cut_unfinished_line(self._path)
-            self._sink = self._path.open("ab")
-        self._sink.write((json.dumps(finished) + "\n").encode())
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
+        self._file.add(finished, to_disk=True)
         self.rows |= finished
 
     def close(self) -> None:
         """Close the file."""
-        if self._sink is not None:
-            self._sink.close()
-
-
-def whole_lines(path: Path) -> list[Row]:
-    """Return the JSON objects of a file that other ranks may be writing; a last line without an end is left out."""
-    lines = path.read_bytes().split(b"\n")[:-1]
-    return [json.loads(line) for line in lines]
-
-
-def cut_unfinished_line(path: Path) -> None:
-    """Remove what a killed process left of a line."""
-    if path.is_file():
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+        self._file.close()

@@ -8,7 +8,6 @@ limits can go on from there; weights that are not finite are not worth one.
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,6 +16,7 @@ from training.config.health import DetectorBlock
 from training.context import StageContext
 from training.detectors import DETECTORS, Finding
 from training.interventions import interventions
+from training.json_lines import whole_lines
 from training.metrics import MetricsCallback, cut_back
 from training.rollback import roll_back, words
 from training.samples import RoundLog
@@ -51,7 +51,7 @@ class HealthCallback(TrainerCallback):
         held = None
         if self.context.world.is_main:
             cut_back(self.path, state.global_step)
-            self.history = [judged(row, args.fp16) for row in read_lines(self.metrics.path)]
+            self.history = [judged(row, args.fp16) for row in whole_lines(self.metrics.path)]
             held = self._held_stop(state.global_step)
         ending = gather(self.context.world, held)[0]
         if ending is not None:
@@ -59,7 +59,7 @@ class HealthCallback(TrainerCallback):
 
     def _held_stop(self, step: int) -> str | None:
         """The stop that this checkpoint was saved by, if the limits and policies of now say the same."""
-        for alarm in read_lines(self.path):
+        for alarm in whole_lines(self.path):
             name = alarm["detector"]
             block = self.limits.get(name)
             if (alarm["step"], alarm["policy"]) != (step, "stop") or block is None or block.policy != "stop":
@@ -149,10 +149,3 @@ def judged(row: dict[str, Any], fp16: bool) -> dict[str, Any]:
     overflowed = fp16 and not math.isfinite(row.get("grad_norm") or 0.0)
     left_out = (*_NOT_JUDGED, "grad_norm") if overflowed else _NOT_JUDGED
     return {name: value for name, value in row.items() if not name.startswith(left_out)}
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; [] where there is none."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

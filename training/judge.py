@@ -4,12 +4,12 @@ It runs in the rank's own process, without the time limit of a reward: waiting f
 asking again. What it raises makes the draws of that prompt unscorable; too many of them stop the stage (exit code 4).
 """
 
-import math
 from typing import Any
 
 from data.own_functions import load_function
 from training.config.sample_checks import JUDGE_KEY
-from training.rewards.scoring import MIN_COMPLETIONS, RewardErrors
+from training.rewards.call import finite
+from training.rewards.scoring import check_error_rate
 
 
 class JudgeCalls:
@@ -36,7 +36,7 @@ class JudgeCalls:
             given = list(self._function(completions, prompts, **{**columns, **self._arguments}))
             if len(given) != len(completions):
                 raise ValueError(f"returned {len(given)} values for {len(completions)} completions")
-            values = [_finite(value) for value in given]
+            values = [finite(value) for value in given]
         except Exception as raised:  # A judge may raise anything: it is counted and told.
             error = f"judge: {type(raised).__name__}: {raised}"
         self._count(len(completions), error)
@@ -45,18 +45,5 @@ class JudgeCalls:
     def _count(self, completions: int, error: str | None) -> None:
         self.num_completions += completions
         self.num_errors += completions if error else 0
-        rate = self.num_errors / self.num_completions
-        if self.num_completions >= MIN_COMPLETIONS and rate > self._max_error_rate:
-            raise RewardErrors(
-                f"{self.num_errors} of {self.num_completions} completions could not be judged ({rate:.1%}, "
-                f"max_error_rate is {self._max_error_rate:.1%}); the last error: {error or 'at an earlier prompt'}"
-            )
-
-
-def _finite(value: Any) -> float | None:
-    if value is None:
-        return None
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"returned {number}, not a finite number")
-    return number
+        counts = (self.num_errors, self.num_completions)
+        check_error_rate(*counts, self._max_error_rate, "judged", error or "at an earlier prompt")

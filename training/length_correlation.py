@@ -5,6 +5,7 @@ TRL logs means only, so the rows' log-probabilities are heard at the models' out
 Legend: B pairs of a micro-batch; TRL's rows are the chosen answers, then the rejected ones.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import StatisticsError, correlation
@@ -81,4 +82,4 @@ def rank_correlation(one: list[float], other: list[float]) -> float | None:
 def ranks(values: list[float]) -> list[float]:
     """Each value's rank from 1, equal values sharing the mean of theirs."""
     ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]

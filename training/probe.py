@@ -14,7 +14,7 @@ from training.context import StageContext
 from training.decode import messages, mine
 from training.estimates import wilson_interval
 from training.evaluate import judge
-from training.health import read_lines
+from training.json_lines import whole_lines
 from training.masters import save_artifact
 from training.metrics import MetricsCallback
 from training.models import eos_ids
@@ -86,7 +86,7 @@ class ProbeCallback(TrainerCallback):
     def _probes_so_far(self) -> list[tuple[int, float]]:
         """(step, accuracy) from the best probe on whose model is kept, up to the checkpoint."""
         name = f"probe/{self.probe.keep_best}/accuracy"
-        found = [(row["step"], row[name]) for row in read_lines(self.metrics.path) if name in row]
+        found = [(row["step"], row[name]) for row in whole_lines(self.metrics.path) if name in row]
         return restore_best(self.context.folder, found)
 
     def _measure(self) -> dict[str, float]:

@@ -4,12 +4,13 @@ Every rank counts the same, from rewards that all ranks have, so every rank choo
 part of the checkpoint. Nothing here knows a trainer.
 """
 
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from training.json_lines import write_lines
 
 PROMPTS = "prompts.jsonl"
 """What a stage leaves of its counts: rows that `data.difficulty` of a later stage can read."""
@@ -58,8 +59,8 @@ class PromptStatistics:
 
     def write(self, path: Path, prompts: Iterable[Any]) -> None:
         """Write a line for each prompt seen: the whole conversation, completions seen, pass rate."""
-        with path.open("w", encoding="utf-8") as sink:
-            for prompt, seen, passed in zip(prompts, self.seen_N.tolist(), self.passed_N.tolist(), strict=True):
-                if seen:
-                    line = {"prompt": prompt, "seen": seen, "pass_rate": passed / seen}
-                    sink.write(json.dumps(line, ensure_ascii=False) + "\n")
+        counts = zip(prompts, self.seen_N.tolist(), self.passed_N.tolist(), strict=True)
+        write_lines(
+            path,
+            ({"prompt": prompt, "seen": seen, "pass_rate": passed / seen} for prompt, seen, passed in counts if seen),
+        )

@@ -8,12 +8,12 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from training.data_doctor import context_length
-from training.finished_prompts import cut_unfinished_line, whole_lines
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
+from training.json_lines import Appender, whole_lines
 from training.models import load_tokenizer
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class ScoreCache:
 
     def __init__(self, model_key: str, rank: int = 0) -> None:
         self._folder = cache_root() / "reward_scores" / model_key[:32]
-        self._path = self._folder / f"{socket.gethostname()}-{os.getpid()}-{rank}.jsonl"
-        self._sink: IO[bytes] | None = None
+        self._file = Appender(self._folder / f"{socket.gethostname()}-{os.getpid()}-{rank}.jsonl")
         self._scores: dict[str, float | None] = {}
         if self._folder.is_dir():
             for path in sorted(self._folder.glob("*.jsonl")):
@@ -135,16 +134,9 @@ class ScoreCache:
         new = {key: value for key, value in scores.items() if key not in self._scores}
         if not new:
             return
-        if self._sink is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            cut_unfinished_line(self._path)
-            self._sink = self._path.open("ab")
-        self._sink.write((json.dumps(new) + "\n").encode())
-        self._sink.flush()
+        self._file.add(new)
         self._scores |= new
 
     def close(self) -> None:
         """Close the file."""
-        if self._sink is not None:
-            self._sink.close()
-            self._sink = None
+        self._file.close()

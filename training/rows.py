@@ -1,7 +1,6 @@
 """Rows for a stage, from its data block to message lists, with every row accounted for."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from training.config.data_blocks import PURPOSES
 from training.context import StageContext
 from training.difficulty import within_difficulty
 from training.identity import canonical_json
+from training.json_lines import write_lines
 from training.mixture import MixedRows, joined_sources, mixture, source_names
 from training.plan import data_seed, seeded_sources
 from training.world import barrier
@@ -80,7 +80,7 @@ def stage_rows(context: StageContext, tokenizer: "PreTrainedTokenizerBase") -> t
     if context.world.is_main:
         write_dropped(context.folder / DROPPED_ROWS, [usable.account])
         if usable.held_out:
-            write_rows(context.folder / VALIDATION_ROWS, usable.held_out)
+            write_lines(context.folder / VALIDATION_ROWS, usable.held_out)
     return usable, account_in_record(usable)
 
 
@@ -139,11 +139,6 @@ def account_in_record(usable: Rows) -> dict[str, Any]:
 
 VALIDATION_ROWS = "validation.jsonl"
 """The rows held out of a stage, in the shape it would train on."""
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as JSON lines."""
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 ROWS_CACHE = "rows_cache"

@@ -5,7 +5,6 @@ prompt with the share of its draws that passed). Prompts whose draws all earn th
 left out of pairs and counted.
 """
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from training.decode import interleave, mine, open_decoder
 from training.difficulty import PASS_RATES
 from training.facts import reward_facts, tokenizer_facts
 from training.finished_prompts import prompt_keys
+from training.json_lines import write_lines
 from training.models import check_unchanged_template
 from training.pins import Pins
 from training.rows import stage_rows
@@ -113,12 +113,3 @@ def files_of(folder: Path) -> list[str]:
     weights = sorted(path for path in teacher.rglob("*") if path.is_file()) if teacher.is_dir() else []
     own = [name for name in names if (folder / name).is_file()]
     return [*own, *(str(path.relative_to(folder)) for path in weights)]
-
-
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as JSON lines, whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as sink:
-        for row in rows:
-            sink.write(json.dumps(row, ensure_ascii=False) + "\n")
-    temporary.replace(path)

@@ -79,9 +79,14 @@ def _one_value(values: Any) -> float | None:
     values = list(values)
     if len(values) != 1:
         raise ValueError(f"returned {len(values)} values for 1 completion")
-    if values[0] is None:
+    return finite(values[0])
+
+
+def finite(value: Any) -> float | None:
+    """Return a score as float, None for None; ValueError for what is no finite number."""
+    if value is None:
         return None
-    number = float(values[0])
+    number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"returned {number}, not a finite number")
     return number

@@ -138,12 +138,17 @@ class Scorer:
     def _count(self, errors: list[str | None]) -> None:
         self.num_completions += len(errors)
         self.num_errors += sum(error is not None for error in errors)
-        if self.num_completions >= MIN_COMPLETIONS and self.error_rate > self.max_error_rate:
-            last = next((error for error in reversed(errors) if error not in (None, NOT_SCORED)), "in earlier batches")
-            raise RewardErrors(
-                f"{self.num_errors} of {self.num_completions} completions could not be scored "
-                f"({self.error_rate:.1%}, max_error_rate is {self.max_error_rate:.1%}); the last error: {last}"
-            )
+        last = next((error for error in reversed(errors) if error not in (None, NOT_SCORED)), "in earlier batches")
+        check_error_rate(self.num_errors, self.num_completions, self.max_error_rate, "scored", str(last))
+
+
+def check_error_rate(errors: int, completions: int, most: float, done: str, last: str) -> None:
+    """Raise RewardErrors where more than the share `most` of at least 20 completions could not be `done`."""
+    if completions >= MIN_COMPLETIONS and errors / completions > most:
+        raise RewardErrors(
+            f"{errors} of {completions} completions could not be {done} "
+            f"({errors / completions:.1%}, max_error_rate is {most:.1%}); the last error: {last}"
+        )
 
 
 def _need_columns(reward: Reward, columns: Collection[str]) -> None:
