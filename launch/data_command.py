@@ -1,41 +1,31 @@
 """What `posttrain data` does: examine, print, write one page and one file of flagged rows a stage."""
 
 import argparse
-import os
 from pathlib import Path
 
 from data.accounting import write_dropped
 from data.errors import UserError
 from launch.data_view import print_diagnosis
+from launch.without_model import open_without_model
 
-USER_ERROR = 2
 FOLDER = "data"
 """The folder in a run's own in which pages and flagged rows lie."""
 
 
 def examine_pipeline(arguments: argparse.Namespace) -> int:
-    """Examine the stages of a pipeline; returns 2 if the rows of one are refused, or cannot be read at all."""
-    from training.config import load_pipeline
-    from training.plan import plan_run
-    from training.run_folder import RunFolder, run_path
-    from training.run_stage import quiet_libraries
-
+    """Examine the stages of a pipeline; UserError if the rows of one are refused, or cannot be read at all."""
     for name in ("rows", "sample"):
         value = getattr(arguments, name)
         if value is not None and value < (name == "sample"):
             raise UserError(f"--{name} {value}: give a whole number from {int(name == 'sample')} on")
-    pipeline = load_pipeline(arguments.config, arguments.overrides)
-    run = RunFolder(run_path(pipeline, arguments.run_dir))
-    run.check(pipeline.name)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # tokenising needs no device
-    quiet_libraries()
+    pipeline, plan = open_without_model(arguments)
     from training.data_doctor import write_findings
     from training.data_report import diagnose
     from training.report.data_page import data_page, stage_section
 
-    folder = run.path / FOLDER
+    folder = plan.run_dir / FOLDER
     sections, refused = [], []
-    found = diagnose(pipeline, plan_run(pipeline, run.path), arguments.stage, arguments.rows, arguments.sample)
+    found = diagnose(pipeline, plan, arguments.stage, arguments.rows, arguments.sample)
     for diagnosis, tokenizer in found:
         print_diagnosis(diagnosis, tokenizer, min(arguments.rows, 2))
         sections.append(stage_section(diagnosis, tokenizer))

@@ -1,10 +1,10 @@
 """What `posttrain rewards` does: list the shipped rewards, or try those of a pipeline and print what they gave."""
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from data.errors import UserError
+from launch.without_model import open_without_model
 from launch.words import table
 
 if TYPE_CHECKING:
@@ -30,18 +30,9 @@ def run_trial(arguments: argparse.Namespace) -> int:
 
     Raises UserError, exit code 2, where a case is not met or a reward cannot be trained on.
     """
-    from training.config import load_pipeline
-    from training.plan import plan_run
-    from training.run_folder import RunFolder, run_path
-    from training.run_stage import quiet_libraries
-
     if arguments.rows < 1:
         raise UserError(f"--rows {arguments.rows}: give a whole number from 1 on")
-    pipeline = load_pipeline(arguments.config, arguments.overrides)
-    run = RunFolder(run_path(pipeline, arguments.run_dir))
-    run.check(pipeline.name)
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # no model is loaded
-    quiet_libraries()
+    pipeline, plan = open_without_model(arguments)
     from training.reward_trial import stages_to_try, try_rewards
 
     stages = stages_to_try(pipeline, arguments.stage)
@@ -49,7 +40,7 @@ def run_trial(arguments: argparse.Namespace) -> int:
     refused = golden_refusals(
         {spec.name: spec.params.get("sandbox") for spec in sorted(specs, key=lambda each: each.name)}
     )
-    for trial in try_rewards(pipeline, plan_run(pipeline, run.path), stages, arguments.rows):
+    for trial in try_rewards(pipeline, plan, stages, arguments.rows):
         print(f"\n{trial_text(trial)}")
         refused += [
             f"stages.{trial.name}.rewards: {each.name}: {each.refusal}" for each in trial.rewards if each.refusal

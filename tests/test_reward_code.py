@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
+from tests.sandbox_marks import needs_sandbox
 from training.rewards import REWARDS
 from training.rewards.code_execution import TIME_LIMIT_S, check_code, code, program_of
 from training.rewards.code_inside import encode, spelling
@@ -14,10 +15,7 @@ from training.rewards.code_judge import code_limits
 from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, parse_tests
 from training.rewards.fenced import last_block
 from training.rewards.literals import NotALiteral, decode, read_reply, same
-from training.sandbox.levels import why_not
 from training.sandbox.runner import GRACE_S, SandboxError
-
-needs_sandbox = pytest.mark.skipif(why_not("namespaces") is not None, reason=f"no sandbox: {why_not('namespaces')}")
 
 VALUES = [
     None, True, 0, -5, 10**30, 1.5, "text\n", b"\x00\xff", [1, [2, {"a": (3,)}]], {1, 2}, frozenset({1, 2}),

@@ -9,14 +9,13 @@ import pytest
 
 from data.errors import UserError
 from tests.proof_scripts import SCRIPTS, Script
+from tests.sandbox_marks import needs_sandbox
 from training.rewards import REWARDS, proof_lean
 from training.rewards.proof import BACKENDS, check_proof, proof, refusal
 from training.rewards.proof_backend import Goal
-from training.sandbox.levels import why_not
 from training.sandbox.runner import Result, python
 
 STANDIN = Path(__file__).with_name("lean_standin.py")
-needs_sandbox = pytest.mark.skipif(why_not("namespaces") is not None, reason=f"no sandbox: {why_not('namespaces')}")
 
 
 def score(completion: str, statement: str | None, backend: str, **given: Any) -> float | None:

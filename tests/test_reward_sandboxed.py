@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from tests.sandbox_marks import needs_sandbox
 from tests.test_sandbox import _running, _until
 from training.config import RewardSpec
 from training.rewards.pool import Limits
 from training.rewards.scoring import Scorer
-from training.sandbox.levels import why_not
 
-pytestmark = pytest.mark.skipif(why_not("namespaces") is not None, reason=f"no sandbox: {why_not('namespaces')}")
+pytestmark = needs_sandbox
 TESTS = [[{"call": "f(3)", "returns": "9"}]]
 
 
