@@ -149,7 +149,7 @@ def cut_back(path: Path, step: int) -> None:
         if row["step"] <= step:
             kept.append(line + "\n")
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
+    temporary.write_text("".join(kept), encoding="utf-8")
     temporary.replace(path)
 
 

@@ -7,7 +7,6 @@ step and every `parity.every` steps; above the limits the run stops with exit 4 
 Legend: R rows, T tokens, K completion tokens, V vocabulary.
 """
 
-import json
 import math
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from trl.trainer.utils import pad
 
 from training.context import StageContext
+from training.json_lines import write_lines
 from training.stopped import Stopped
 from training.world import gather
 
@@ -82,8 +82,7 @@ class ParityProof:
     def _leave(self, trainer: Any, rows: list[dict[str, Any]]) -> None:
         everyone = [row for rank in gather(self.context.world, rows) for row in rank]
         if self.context.world.is_main:
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in everyone]
-            (self.context.folder / PARITY_ROWS).write_text("".join(lines), encoding="utf-8")
+            write_lines(self.context.folder / PARITY_ROWS, everyone)
 
     def _row(
         self,

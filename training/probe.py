@@ -112,7 +112,7 @@ class ProbeCallback(TrainerCallback):
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             eos = eos_ids(model, tokenizer)
             with trainer.accelerator.autocast():
-                ids = generate(model, encoded, 1, sampling, eos, seed=0, batch_size=DECODED_TOGETHER)
+                ids = generate(model, encoded, 1, sampling, eos, 0, DECODED_TOGETHER, self.context.state.rows_done)
         answers: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
         return answers
 

@@ -72,7 +72,7 @@ class RoundLog:
             cut_back(self.path, step - 1)
             self._lines = self.path.read_bytes().count(b"\n") if self.path.is_file() else 0
             self._cut = True
-        with self.path.open("a") as sink:
+        with self.path.open("a", encoding="utf-8") as sink:
             for row in rows:
                 sink.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.newest = rows
