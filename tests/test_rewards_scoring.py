@@ -7,6 +7,8 @@ import pytest
 
 from data.errors import UserError
 from tests.own_rewards import own
+from training.config import RewardSpec
+from training.rewards.pool import NOT_SCORED
 from training.rewards.scoring import RewardErrors, Scorer
 
 
@@ -101,3 +103,11 @@ def test_scorer_missing_column_names_what_is_there() -> None:
 def test_scorer_bad_specs_are_refused_when_built(specs: list[SimpleNamespace], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Scorer(specs, 0.05)
+
+
+def test_a_batch_broken_off_at_once_is_told_with_the_error_of_the_one_before() -> None:
+    """Which worker answers first decides whether such a batch has an error of its own."""
+    judge = Scorer([RewardSpec(name="format")], 0.05)
+    judge._count(["format: ZeroDivisionError: a bug"] * 16)
+    with pytest.raises(RewardErrors, match="the last error: format: ZeroDivisionError: a bug"):
+        judge._count([NOT_SCORED] * 8)

@@ -60,6 +60,7 @@ class Scorer:
         self.num_errors = 0
         self.num_scored = 0
         self.seconds = 0.0
+        self._last_error = "in earlier batches"  # a batch that is broken off at once has none of its own
         self._limits, self._rows_done = limits or Limits(), rows_done
         self._pool: WorkerPool | None = None
         self._rewards = [reward_of(spec) for spec in self.specs]
@@ -138,8 +139,9 @@ class Scorer:
     def _count(self, errors: list[str | None]) -> None:
         self.num_completions += len(errors)
         self.num_errors += sum(error is not None for error in errors)
-        last = next((error for error in reversed(errors) if error not in (None, NOT_SCORED)), "in earlier batches")
-        check_error_rate(self.num_errors, self.num_completions, self.max_error_rate, "scored", str(last))
+        raised = [error for error in errors if error is not None and error != NOT_SCORED]
+        self._last_error = raised[-1] if raised else self._last_error
+        check_error_rate(self.num_errors, self.num_completions, self.max_error_rate, "scored", self._last_error)
 
 
 def check_error_rate(errors: int, completions: int, most: float, done: str, last: str) -> None:
