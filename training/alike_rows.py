@@ -14,6 +14,16 @@ ORDER_FREE_LOSSES = ("grpo", "dr_grpo", "dapo", "cispo", "sapo")  # bnpo divides
 Batch = dict[str, Any]
 
 
+def may_reorder(trainer: Any) -> bool:
+    """Whether a row's share in a step's loss is the same in any micro-batch and on any rank."""
+    return (
+        trainer.loss_type in ORDER_FREE_LOSSES
+        and trainer.top_entropy_quantile == 1.0  # a threshold over the tokens of a micro-batch
+        and not trainer._entropy_bonus_enabled  # a mean over them
+        and not trainer.aux_loss_enabled
+    )
+
+
 def group_alike(buffer: list[Batch], accumulation: int) -> list[Batch]:
     """Return the micro-batches with the rows of every `accumulation` of them sorted by prompt and length."""
     grouped: list[Batch] = []

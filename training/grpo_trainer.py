@@ -1,10 +1,12 @@
-"""The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
+"""The one GRPOTrainer subclass: three overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
 2. `_prepare_inputs`: lets `training.dynamic_sampling` choose a round's prompts, hands each finished round to `on_round`
-   (samples, group signal) and puts completions of one prompt into the same micro-batches (`training.alike_rows`).
+   (samples, group signal), shares its rows among the ranks by their work (`training.balanced_rows`) and puts
+   completions of one prompt into the same micro-batches (`training.alike_rows`).
 3. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
-4. `_save_checkpoint`: saves the rollout buffer and micro-step count of this rank, then commits (`training.checkpoint`).
+
+Its checkpoints hold the rollout buffer and the micro-step count of each rank (`training.resumable`).
 """
 
 from collections.abc import Callable
@@ -14,7 +16,8 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from training.alike_rows import ORDER_FREE_LOSSES, Batch, group_alike
+from training.alike_rows import Batch, group_alike, may_reorder
+from training.balanced_rows import balance, can_balance
 from training.dynamic_sampling import DynamicSampling
 from training.parity import ParityProof
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
@@ -53,8 +56,11 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
             self.on_round(self)
-            if self.loss_type in ORDER_FREE_LOSSES:
-                self._buffered_inputs = group_alike(buffer, self.args.gradient_accumulation_steps)
+            if may_reorder(self):
+                accumulation = self.args.gradient_accumulation_steps
+                if can_balance(buffer, self.accelerator.num_processes):
+                    buffer = balance(buffer, accumulation, self.accelerator, may_skip_silent_rows(self))
+                self._buffered_inputs = group_alike(buffer, accumulation)
                 inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         self.micro_batch = inputs
         return inputs
@@ -79,18 +85,24 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         logps, entropies = score_rows(plain, input_ids, attention_mask, logits_to_keep, rows, fill)
         return logps, entropies, auxiliary
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(rollout_state(self), folder / f"rollout.rank{self.accelerator.process_index}.pt")
-        super()._save_checkpoint(model, trial)
+    def save_own_state(self, checkpoint: Path) -> None:
+        """Write this rank's rollout buffer and counts."""
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        torch.save(rollout_state(self), checkpoint / f"rollout.rank{self.accelerator.process_index}.pt")
 
     def restore(self, checkpoint: Path) -> None:
         """Put back what `rollout_state` saved; the file's hash was checked against the checkpoint's manifest."""
-        path = checkpoint / f"rollout.rank{self.accelerator.process_index}.pt"
-        state = torch.load(path, weights_only=True)
-        self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
-        self.scorer.num_completions, self.scorer.num_errors = state["scored"]
+        ranks, here = len(list(checkpoint.glob("rollout.rank*.pt"))), self.accelerator.num_processes
+        states = [torch.load(checkpoint / f"rollout.rank{rank}.pt", weights_only=True) for rank in range(ranks)]
+        if ranks == here:
+            state = states[self.accelerator.process_index]
+            self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
+            self.scorer.num_completions, self.scorer.num_errors = state["scored"]
+        else:  # between two rounds (`changed_world.require_whole_rounds`)
+            state = states[0]
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+            scored = [sum(one["scored"][place] for one in states) // here for place in (0, 1)]
+            self.scorer.num_completions, self.scorer.num_errors = scored
         if self.dynamic is not None:
             self.dynamic.statistics.restore(state["prompts"])
 

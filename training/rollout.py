@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from training.decode_cache import reserve
+from training.finished_answers import FinishedBatches
+
 COMPACT_WHEN_FINISHED = 1 / 8  # share of finished rows at which the cache is rebuilt without them
 
 Observe = Callable[[list[int], torch.Tensor, torch.Tensor], None]
@@ -42,12 +45,14 @@ def generate(
     batch_size: int = 64,
     on_rows_done: Callable[[int], None] | None = None,
     observe: Observe | None = None,
+    finished: FinishedBatches | None = None,
 ) -> list[list[int]]:
     """Return P x `draws` completions, prompt-major, each ending in an EOS token unless it was cut at the length limit.
 
     `seed` is one for all, or one for each prompt, whose draws then depend on nothing else. `batch_size` bounds the rows
     decoded together. `on_rows_done` hears the number of rows finished, for progress;
     `observe` every decoding step: the rows not yet finished, their logits [R, V] and the tokens [R] drawn from them.
+    What `finished` has is not decoded again, and it hears of every batch.
     """
     uniforms_RT = _uniforms(len(prompt_ids), draws, sampling, seed)
     prompts_per_batch = max(1, batch_size // draws)
@@ -60,7 +65,11 @@ def generate(
             uniforms = None if uniforms_RT is None else uniforms_RT[rows]
             batch = [prompt_ids[index] for index in chosen]
             heard = None if observe is None else _renumbered(observe, rows)
-            decoded = _decode(model, batch, draws, sampling, eos_ids, uniforms, heard)
+            decoded = None if finished is None else finished.get(chosen)
+            if decoded is None:
+                decoded = _decode(model, batch, draws, sampling, eos_ids, uniforms, heard)
+                if finished is not None:
+                    finished.add(chosen, decoded)
             for row, tokens in zip(rows, decoded, strict=True):
                 completions[row] = tokens
             if on_rows_done is not None:
@@ -102,6 +111,7 @@ def _decode(
 ) -> list[list[int]]:
     device = next(model.parameters()).device
     cache, logits_RV, mask_RT = _prefill(model, prompts, draws, device)
+    reserve(cache)
     completions: list[list[int]] = [[] for _ in range(len(prompts) * draws)]
     active = list(range(len(completions)))  # batch place -> row; finished rows stay until the next compaction
     finished: set[int] = set()
