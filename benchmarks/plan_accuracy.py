@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from benchmarks.real_stages import ROOT, record_path, write_rows
 
+PROMPT_TOKENS = 44  # what the prompts of `write_pipeline` have at most in the model's chat template
 MODEL = "bundled:smollm2-135m-instruct"
 
 
@@ -67,6 +68,7 @@ def write_pipeline(case: Case, folder: Path) -> Path:
     if case.kind == "grpo":  # with a reference, since rows without an advantage are skipped without one
         trainer |= {"num_generations": 4, "max_completion_length": case.length, "beta": 0.01}
         stage["rewards"] = ["answer"]
+        stage["data"]["max_prompt_tokens"] = PROMPT_TOKENS
     else:
         trainer["max_length"] = case.length
     stage |= {"trainer": trainer} | ({"lora": {"r": 8}} if case.lora else {})
