@@ -4,6 +4,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from training.config import load_pipeline
+from training.record import RECORD_NAME
 from training.run_folder import RESOLVED_NAME, RunFolder, run_path
 
 DEFAULT_RUNS_DIR = Path("runs")
@@ -22,6 +23,9 @@ def find_run(text: str) -> RunFolder:
     for candidate in candidates:
         if candidate.resolved_path.is_file():
             return candidate
+    left = [one for one in candidates if any((found.path / RECORD_NAME).is_file() for found in one.stages())]
+    if left:
+        return left[0]  # its pipeline.resolved.json is lost; what reads it says so
     looked = " nor ".join(str(candidate.path) for candidate in candidates)
     raise UserError(
         f"{text}: no run there (no {RESOLVED_NAME} in {looked}); give runs/NAME, NAME, or the pipeline's YAML"

@@ -139,6 +139,19 @@ class FakeRun:
         write_lines(
             folder / "samples.jsonl", [self._sample(kind, step) for step in range(1, steps + 1) for _ in (0, 1)]
         )
+        if kind == "grpo":
+            message = "62% of the completions of 5 rounds are cut off"
+            alarm = {
+                "step": 12,
+                "detector": "truncation",
+                "policy": "warn",
+                "message": message,
+                "samples": [23, 24, 999],
+            }
+            write_lines(folder / "alarms.jsonl", [alarm | {"samples": [23, 24, 999]}])
+        if kind == "sft":
+            row = {"source": "reasoning_gym", "row": 7, "where": "reasoning_gym row 7", "reason": "prompt_too_long"}
+            write_lines(folder / "dropped_rows.jsonl", [row | {"detail": "301 tokens"}])
         if not finished:
             with (folder / "metrics.jsonl").open("a") as sink:
                 sink.write('{"step": 21, "lo')
@@ -221,6 +234,10 @@ class FakeRun:
         return {
             **{"source": source, "rows_in": 1000, "rows_kept": 988, "dropped": {"prompt_too_long": 12}},
             "rows_sha256": "cd" * 32,
+            "doctor": {
+                **{"rows": 988, "flagged_rows": 0, "flagged": {}, "noted": {"duplicate": 8}, "limit": 256},
+                "tokens": {"row": {"min": 59, "median": 67, "p95": 113, "max": 117, "sum": 66196}},
+            },
         }
 
     def _ledger(self, kind: str) -> dict[str, Any]:

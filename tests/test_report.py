@@ -1,10 +1,10 @@
 """The report: everything a run has is on the page, everything it lacks is named, and nothing it holds can run."""
 
+import itertools
 import json
 import re
 import shutil
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from data.errors import UserError
 from tests.chromium import find_chromium, open_browser
 from tests.fake_run import HOSTILE, write_fake_run
+from tests.html_outline import Outline
 from training.metric_names import describe, render_markdown
 from training.progress import duration
 from training.report import write_report
@@ -20,36 +21,8 @@ from training.report.collect import read_lines, read_run
 from training.report.markup import Markup, element, join
 from training.report.samples import pick, said
 from training.report.scale import Scale, axis_labels, figure, nice_ticks, points, smoothed, thinned
+from training.report.style import STYLE
 from training.report.time_spent import account_of
-
-VOID = {"meta", "link"}
-
-
-class Outline(HTMLParser):
-    """Collects tags, attributes and visible text, and checks that every element is closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """The attributes of every element of that name."""
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Outline:
 
 def test_report_of_a_finished_run_has_every_section(page: Outline) -> None:
     sections = [section["id"] for section in page.all("section")]
-    wanted = ["results", "generalisation", "curves", "time", "samples", "data", "lineage", "environment"]
+    wanted = ["results", "generalisation", "curves", "health", "time", "samples", "data", "lineage", "environment"]
     assert sections == wanted
     assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in wanted]
     assert "not finished" not in page.text
@@ -266,7 +239,8 @@ def test_smoothed_keeps_a_straight_line_and_its_length() -> None:
 def test_thinned_keeps_the_mean_and_the_limit() -> None:
     found = thinned([(float(x), float(x % 7)) for x in range(2100)], most=300)
     assert len(found) == 300
-    assert all(y == 3.0 for _, y in found)
+    assert all((span.mean, span.low, span.high) == (3.0, 0.0, 6.0) for span in found)
+    assert (found[0].first, found[0].last, found[-1].last) == (0.0, 6.0, 2099.0)
 
 
 def test_line_chart_of_one_step_draws_a_dot() -> None:
@@ -282,6 +256,38 @@ def test_pick_finds_one_gained_one_lost_one_never_answered() -> None:
         ("lost", "2"),
         ("never answered", "1"),
     ]
+
+
+def test_headings_never_skip_a_level(page: Outline) -> None:
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(below <= above + 1 for above, below in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_text_has_the_contrast_that_wcag_asks_for(theme: int) -> None:
+    """WCAG 2.2, 1.4.3 and 1.4.11: text at least 4.5 to 1 on every background it stands on, lines and dots 3 to 1."""
+    themes = [dict(re.findall(r"--([a-z0-9]+):(#[0-9a-f]{3,6})", block)) for block in STYLE.split(":root{")[1:3]]
+    colours = themes[0] | themes[theme]
+    for ground in ("paper", "panel", "banner"):
+        for ink in ("ink", "muted", "accent", "good", "bad", "flat"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for number in range(8):
+        assert contrast(colours[f"c{number}"], colours["panel"]) >= 3, number
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2 of two colours."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour, #rgb or #rrggbb."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_time_of_an_unfinished_stage_comes_from_its_metrics(tmp_path: Path) -> None:

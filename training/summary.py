@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 from data.errors import UserError
 from training.estimates import paired_difference
 from training.gates import METRIC_FIELDS, decide
+from training.generalisation_table import generalisation_table
+from training.generalisation_view import GeneralisationRow, generalisation_rows, is_generalisation
 from training.report.collect import RunView, StageView, read_run
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 PLAIN_WIDTH = 400
+SCORE_KEYS = {"accuracy", "ci95", "n"}
+ITEM_KEYS = {"suite", "item", "correct", "format"}
 Items = dict[str, dict[str, dict[str, dict[str, Any]]]]
 """Model -> suite -> item id -> row of items.jsonl."""
 
@@ -104,7 +108,8 @@ class GateLine:
 
 @dataclass(frozen=True)
 class Summary:
-    """The whole table; `over_base` has every model against the base, `missing` says what is not there yet."""
+    """The whole table; `over_base` has every model against the base, `missing` says what is not there yet,
+    `damage` what should be there and is not."""
 
     name: str
     suites: list[str]
@@ -113,6 +118,8 @@ class Summary:
     over_base: list[Comparison]
     gates: list[GateLine]
     missing: list[str]
+    damage: list[str] = field(default_factory=list)
+    generalisation: list[GeneralisationRow] = field(default_factory=list)
 
 
 def summarise(run_dir: Path) -> Summary:
@@ -122,24 +129,51 @@ def summarise(run_dir: Path) -> Summary:
 
 def summarise_view(run: RunView) -> Summary:
     """The summary of a run already read."""
-    evaluations = {model.name: _by_suite(run, model.name) for model in run.models}
+    evaluations = {model.name: evaluations_by_suite(run, model.name) for model in run.models}
     rows = [_row(model, evaluations[model.name]) for model in run.models]
     suites = list(dict.fromkeys(suite for row in rows for suite in row.scores))
-    items = {name: _items(stages) for name, stages in evaluations.items()}
+    items = {name: item_rows(stages) for name, stages in evaluations.items()}
     measured = [row.name for row in rows if row.scores]
     comparisons = _compare_all(items, list(_pairs(run, measured)), suites)
     over_base = _compare_all(items, [(row.name, "base") for row in rows if row.name != "base"], suites)
-    missing = [f"{stage.name}: {stage.state}" for stage in run.stages if stage.state != "done"]
-    return Summary(run.name, suites, rows, comparisons, over_base, _gates(run, evaluations), missing)
+    gates, damage = _gates(run, evaluations), [*run.damage, *_unusable(run)]
+    generalisation = generalisation_rows(run)
+    return Summary(run.name, suites, rows, comparisons, over_base, gates, run.missing, damage, generalisation)
 
 
-def _by_suite(run: RunView, model: str) -> dict[str, StageView]:
+def evaluations_by_suite(run: RunView, model: str) -> dict[str, StageView]:
     """Suite -> the first finished evaluation of the model that measured it, in pipeline order."""
     chosen: dict[str, StageView] = {}
     for stage in run.evaluations(model):
-        for suite in (stage.record or {}).get("metrics", {}):
-            chosen.setdefault(suite, stage)
+        for suite, score in _recorded(stage).items():
+            if _is_score(score):
+                chosen.setdefault(suite, stage)
     return chosen
+
+
+def _recorded(stage: StageView) -> dict[str, Any]:
+    found = (stage.record or {}).get("metrics") or {}
+    return {suite: score for suite, score in found.items() if not is_generalisation(suite, score)}
+
+
+def _is_score(score: Any) -> bool:
+    """Whether an evaluation's block of a suite has what the table needs."""
+    return isinstance(score, dict) and score.keys() >= SCORE_KEYS and len(score["ci95"]) == 2
+
+
+def _unusable(run: RunView) -> list[str]:
+    """Evaluations whose records or rows are not as posttrain writes them, a sentence each."""
+    found = []
+    for stage in (stage for stage in run.stages if stage.kind == "evaluate" and stage.record is not None):
+        found += [
+            f"{stage.name}: its record has no usable score of {suite}"
+            for suite, score in _recorded(stage).items()
+            if not _is_score(score)
+        ]
+        broken = sum(not row.keys() >= ITEM_KEYS for row in stage.lines("items.jsonl"))
+        if broken:
+            found.append(f"{stage.name}: {broken} lines of items.jsonl are not as written, left out of comparisons")
+    return found
 
 
 def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[GateLine]:
@@ -156,7 +190,7 @@ def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[G
         try:
             result = decide(SimpleNamespace(**gate), mine.folder / "items.jsonl", theirs.folder / "items.jsonl")
             lines.append(GateLine(model.name, result.passed, result.reason))
-        except UserError as error:
+        except (UserError, OSError, KeyError, ValueError) as error:
             lines.append(GateLine(model.name, None, str(error)))
     return lines
 
@@ -177,12 +211,12 @@ def _row(model: StageView, evaluations: dict[str, StageView]) -> ModelRow:
     return ModelRow(model.name, model.kind, model.state, scores)
 
 
-def _items(evaluations: dict[str, StageView]) -> dict[str, dict[str, dict[str, Any]]]:
+def item_rows(evaluations: dict[str, StageView]) -> dict[str, dict[str, dict[str, Any]]]:
     """Suite -> item id -> row of items.jsonl."""
     rows: dict[str, dict[str, dict[str, Any]]] = {suite: {} for suite in evaluations}
     for folder_stage in {id(stage): stage for stage in evaluations.values()}.values():
         for row in folder_stage.lines("items.jsonl"):
-            if evaluations.get(row["suite"]) is folder_stage:
+            if row.keys() >= ITEM_KEYS and evaluations.get(row["suite"]) is folder_stage:
                 rows[row["suite"]][str(row["item"])] = row
     return rows
 
@@ -216,6 +250,17 @@ def _compare_all(items: Items, pairs: list[tuple[str, str]], suites: list[str]) 
 def _compare(items: Items, model: str, other: str, suite: str, metric: str = "accuracy") -> Comparison | None:
     """The paired comparison on the questions that both answered, or None when there is none."""
     mine, theirs = items.get(model, {}).get(suite, {}), items.get(other, {}).get(suite, {})
+    return paired((model, other), suite, mine, theirs, metric)
+
+
+def paired(
+    names: tuple[str, str],
+    suite: str,
+    mine: dict[str, dict[str, Any]],
+    theirs: dict[str, dict[str, Any]],
+    metric: str = "accuracy",
+) -> Comparison | None:
+    """Compare two models, (the one, the other), by their rows of a suite by item; None where they share no item."""
     shared = [item for item in mine if item in theirs]
     if not shared:
         return None
@@ -223,7 +268,7 @@ def _compare(items: Items, model: str, other: str, suite: str, metric: str = "ac
     after = [float(mine[item][column]) for item in shared]
     before = [float(theirs[item][column]) for item in shared]
     gain, low, high = paired_difference(before, after, CONFIDENCE)
-    return Comparison(model, other, suite, metric, gain, low, high, len(shared))
+    return Comparison(*names, suite, metric, gain, low, high, len(shared))
 
 
 def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
@@ -236,11 +281,15 @@ def print_table(run_dir: Path, file: IO[str] | None = None) -> None:
     summary = summarise(run_dir)
     if summary.suites:
         console.print(_table(summary, console.is_terminal))
+    if summary.generalisation:
+        console.print(generalisation_table(summary.generalisation, console.is_terminal))
     for comparison in summary.comparisons:
         style = {"better": "green", "worse": "red"}.get(comparison.verdict, "yellow")
         console.print(comparison.words, style=style, markup=False)
     for gate in summary.gates:
         console.print(gate.words, style="green" if gate.passed else "red", markup=False)
+    for line in summary.damage:
+        console.print(f"damaged: {line}", style="red", markup=False)
     for line in summary.missing:
         console.print(f"not finished: {line}", style="yellow", markup=False)
 

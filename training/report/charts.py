@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.report.markup import Markup, element, join
-from training.report.scale import Scale, axis_labels, figure, nice_ticks, percent, points, smoothed, thinned
+from training.report.scale import Scale, Span, axis_labels, figure, nice_ticks, percent, points, smoothed, thinned
 
 COLOURS = 8
 FIRST_GROUP_COLOUR = 6
@@ -37,20 +37,22 @@ class Spread:
 
 
 def line_chart(title: str, unit: str, series: Sequence[Series], x_title: str = "optimizer step") -> Markup:
-    """Lines over steps: each step thin, the moving average bold, with a tooltip per point."""
-    thin = [Series(one.label, thinned(one.points), one.colour) for one in series]
-    x_low, x_high = min(one.points[0][0] for one in thin), max(one.points[-1][0] for one in thin)
-    values = [y for one in thin for _, y in one.points]
-    y_ticks = nice_ticks(min(values), max(values))
+    """Lines over steps: each step thin, the moving average bold, with a tooltip per point.
+
+    Of more than 300 steps, neighbours are drawn as their mean, on a band from their lowest to their highest.
+    """
+    spans = [thinned(one.points) for one in series]
+    x_low, x_high = min(one[0].at for one in spans), max(one[-1].at for one in spans)
+    y_ticks = nice_ticks(min(s.low for one in spans for s in one), max(s.high for one in spans for s in one))
     x = Scale(x_low, max(x_high, x_low + 1), LEFT, WIDTH - RIGHT)
     y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     x_ticks = [tick for tick in nice_ticks(x_low, x_high, 5) if x_low <= tick <= x_high and tick == int(tick)]
-    drawn = [_line(one, x, y) for one in thin]
+    drawn = [_line(one, drawn, x, y) for one, drawn in zip(series, spans, strict=True)]
     inside = join(
         _grid(y_ticks, axis_labels(y_ticks), y), _x_axis([(tick, figure(tick)) for tick in x_ticks], x, x_title), drawn
     )
     return _figure(
-        title, unit, [(one.label, one.colour) for one in thin], _svg(inside, _line_words(title, unit, series))
+        title, unit, [(one.label, one.colour) for one in series], _svg(inside, _line_words(title, unit, series))
     )
 
 
@@ -146,19 +148,45 @@ def _x_axis(ticks: Sequence[tuple[float, str]], x: Scale, title: str) -> Markup:
     return join(line, marks, texts, name)
 
 
-def _line(series: Series, x: Scale, y: Scale) -> Markup:
-    averaged, _ = smoothed([value for _, value in series.points])
-    raw = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in series.points)
-    bold = " ".join(f"{x(at):.1f},{y(value):.1f}" for (at, _), value in zip(series.points, averaged, strict=True))
-    hits, width = [], (WIDTH - LEFT - RIGHT) / max(1, len(series.points))
-    for (at, value), mean in zip(series.points, averaged, strict=True):
-        title = element("title", f"{series.label}, step {figure(at)}: {figure(value)} (smoothed {figure(mean)})")
-        circle = element("circle", title, cx=f"{x(at):.1f}", cy=f"{y(value):.1f}", r=f"{max(3.0, min(7, width)):.1f}")
-        hits.append(circle)
-    lines = join(element("polyline", points=raw, class_="raw"), element("polyline", points=bold, class_="bold"))
-    single = element("circle", cx=f"{x(series.points[0][0]):.1f}", cy=f"{y(averaged[0]):.1f}", r=3.5, class_="dot")
-    shown = lines if len(series.points) > 1 else single
+def _line(series: Series, spans: Sequence[Span], x: Scale, y: Scale) -> Markup:
+    averaged, _ = smoothed([span.mean for span in spans])
+    raw = " ".join(f"{x(span.at):.1f},{y(span.mean):.1f}" for span in spans)
+    bold = " ".join(f"{x(span.at):.1f},{y(mean):.1f}" for span, mean in zip(spans, averaged, strict=True))
+    radius = max(3.0, min(7, (WIDTH - LEFT - RIGHT) / len(spans)))
+    hits = [
+        element(
+            "circle",
+            element("title", f"{series.label}, {_span_words(span)} (smoothed {figure(mean)})"),
+            cx=f"{x(span.at):.1f}",
+            cy=f"{y(span.mean):.1f}",
+            r=f"{radius:.1f}",
+        )
+        for span, mean in zip(spans, averaged, strict=True)
+    ]
+    lines = join(
+        _band(spans, x, y),
+        element("polyline", points=raw, class_="raw"),
+        element("polyline", points=bold, class_="bold"),
+    )
+    single = element("circle", cx=f"{x(spans[0].at):.1f}", cy=f"{y(averaged[0]):.1f}", r=3.5, class_="dot")
+    shown = lines if len(spans) > 1 else single
     return element("g", shown, element("g", *hits, class_="hits"), class_=f"c{series.colour % COLOURS}")
+
+
+def _band(spans: Sequence[Span], x: Scale, y: Scale) -> Markup | None:
+    """From the lowest to the highest step that each point stands for; None where each stands for one."""
+    if all(span.first == span.last for span in spans):
+        return None
+    above = [f"{x(span.at):.1f},{y(span.high):.1f}" for span in spans]
+    below = [f"{x(span.at):.1f},{y(span.low):.1f}" for span in reversed(spans)]
+    return element("polygon", points=" ".join([*above, *below]), class_="band")
+
+
+def _span_words(span: Span) -> str:
+    if span.first == span.last:
+        return f"step {figure(span.at)}: {figure(span.mean)}"
+    extremes = f"lowest {figure(span.low)}, highest {figure(span.high)}"
+    return f"steps {figure(span.first)} to {figure(span.last)}: mean {figure(span.mean)}, {extremes}"
 
 
 def _line_words(title: str, unit: str, series: Sequence[Series]) -> str:

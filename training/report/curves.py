@@ -46,17 +46,16 @@ def curves_section(run: RunView) -> Markup | None:
     """The curves of every stage that has trained at least one step; None when none has."""
     parts: list[Markup] = []
     for number, stage in enumerate(stage for stage in run.stages if stage.kind == "base" or stage.trains):
-        rows = stage.lines("metrics.jsonl")
-        charts = stage_charts(stage, rows, number)
+        charts = stage_charts(stage, stage.metrics, number)
         if charts:
-            steps = f"{len(rows)} optimizer steps" + ("" if stage.state == "done" else ", unfinished")
-            parts.append(
-                element(
-                    "h3", stage.name, element("small", steps if stage.kind == stage.name else f"{stage.kind}, {steps}")
-                )
-            )
+            steps = f"{len(stage.metrics):,} optimizer steps" + ("" if stage.state == "done" else ", unfinished")
+            kind = "" if stage.kind == stage.name else f"{stage.kind}, "
+            parts.append(element("h3", stage.name, element("small", f"{kind}{steps}")))
             parts.append(element("div", *charts, class_="grid"))
-    lead = "Thin: each optimizer step. Bold: centred moving average. Hover over a point for its numbers."
+    lead = (
+        "Thin: each optimizer step; of more than 300, a point is the mean of neighbouring steps, on a band from their "
+        "lowest to their highest. Bold: centred moving average. Hover over a point for its numbers."
+    )
     return section("curves", "Training curves", *parts, lead=lead) if parts else None
 
 
@@ -70,8 +69,14 @@ def stage_charts(stage: StageView, rows: list[dict[str, Any]], colour: int = 1) 
         series = [one for one in series if one.points]
         metric = describe(wanted[0])
         if series and metric is not None:
-            charts.append(line_chart(metric.title, metric.unit, series))
+            charts.append(line_chart(metric.title, _unit(metric.unit, rows, found), series))
     return charts
+
+
+def _unit(unit: str, rows: list[dict[str, Any]], names: list[str]) -> str:
+    """The unit, and how many steps cannot be drawn since their value is NaN or infinite."""
+    lost = sum(any(isinstance(row.get(name), float) and not _is_number(row[name]) for name in names) for row in rows)
+    return ", ".join(part for part in (unit, f"{lost:,} steps not a finite number" if lost else "") if part)
 
 
 def _matching(wanted: Iterable[str], names: Iterable[str]) -> list[str]:

@@ -1,16 +1,22 @@
-"""A run's report: headline, then the sections in reading order."""
+"""A run's report: headline, then the sections in reading order.
 
+A part that cannot be made of what is left of a run says so in its place; the others are shown.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from training.progress import duration
+from training.report.alarms import health_section
 from training.report.collect import RunView, read_run
 from training.report.curves import curves_section
+from training.report.data_summary import data_section
 from training.report.document import document
 from training.report.generalisation import generalisation_section
 from training.report.lineage_graph import lineage_section
-from training.report.markup import Markup, element
-from training.report.provenance import data_section, environment_section
+from training.report.markup import Markup, element, section
+from training.report.provenance import environment_section
 from training.report.results import headline, results_section
 from training.report.samples import samples_section
 from training.report.time_spent import account_of, time_section
@@ -20,57 +26,81 @@ TITLES = {
     "results": "Results",
     "generalisation": "Generalisation",
     "curves": "Curves",
+    "health": "Health",
     "time": "Time",
     "samples": "Samples",
     "data": "Data",
     "lineage": "Lineage",
     "environment": "Environment",
 }
+UNREADABLE = (AttributeError, IndexError, KeyError, OSError, TypeError, ValueError)
+"""What reading files that were cut, edited or written by something else may raise; told on the page."""
 
 
 def render_page(run_dir: Path) -> str:
     """The HTML of a run's report; raises UserError when `run_dir` is no run folder."""
     run = read_run(run_dir)
     summary = summarise_view(run)
-    sections = {
-        "results": results_section(summary),
-        "generalisation": generalisation_section(summary),
-        "curves": curves_section(run),
-        "time": time_section(run),
-        "samples": samples_section(run),
-        "data": data_section(run),
-        "lineage": lineage_section(run),
-        "environment": environment_section(run),
+    makers: dict[str, Callable[[], Markup | None]] = {
+        "results": lambda: results_section(summary),
+        "generalisation": lambda: generalisation_section(summary),
+        "curves": lambda: curves_section(run),
+        "health": lambda: health_section(run),
+        "time": lambda: time_section(run),
+        "samples": lambda: samples_section(run),
+        "data": lambda: data_section(run),
+        "lineage": lambda: lineage_section(run),
+        "environment": lambda: environment_section(run),
     }
+    sections = {name: _made(name, make) for name, make in makers.items()}
     present = {name: content for name, content in sections.items() if content is not None}
     links = [element("a", TITLES[name], href=f"#{name}") for name in present]
     body = element(
         "main",
         _header(run, summary),
         element("nav", *links, aria_label="Sections"),
-        headline(summary),
+        _made("headline", lambda: headline(summary)),
         *present.values(),
     )
     return document(f"{run.name}: post-training report", body)
 
 
+def _made(name: str, make: Callable[[], Markup | None]) -> Markup | None:
+    """The part, or in its place why it cannot be shown."""
+    try:
+        return make()
+    except UNREADABLE as error:
+        text = f"This part cannot be shown: a file of the run is not as posttrain writes it ({_in_words(error)})."
+        return section(name, TITLES.get(name, name.capitalize()), element("p", text, class_="banner"))
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _header(run: RunView, summary: Summary) -> Markup:
     kinds = " \u2192 ".join(stage.name for stage in run.stages if stage.kind != "evaluate")
-    facts = [str(run.pipeline.get("model", "")), *_when(run)]
-    banner = None
-    if summary.missing:
-        items = [element("li", line) for line in summary.missing]
-        banner = element(
-            "div", element("p", "This run is not finished. Missing:"), element("ul", *items), class_="banner"
-        )
     return element(
         "header",
         element("p", "Post-training report", class_="over"),
         element("h1", run.name),
         element("p", kinds, class_="chain"),
-        element("p", " \u00b7 ".join(fact for fact in facts if fact), class_="meta"),
-        banner,
+        _made("facts", lambda: _facts(run)),
+        _banner("This run is damaged. What is left of it is shown.", summary.damage),
+        _banner("This run is not finished. Missing:", run.missing),
     )
+
+
+def _facts(run: RunView) -> Markup:
+    facts = [str(run.pipeline.get("model") or ""), *_when(run)]
+    return element("p", " \u00b7 ".join(fact for fact in facts if fact), class_="meta")
+
+
+def _banner(title: str, lines: list[str]) -> Markup | None:
+    if not lines:
+        return None
+    items = [element("li", line) for line in lines]
+    return element("div", element("p", title), element("ul", *items), class_="banner")
 
 
 def _when(run: RunView) -> list[str]:

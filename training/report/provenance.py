@@ -1,4 +1,4 @@
-"""Where everything came from: each stage's data with its drops, the environment, the command to run it again."""
+"""What ran the stages, whether they differ in that, and how to run the whole again."""
 
 import json
 from typing import Any
@@ -12,60 +12,37 @@ PRIVATE = ("hostname", "executable")
 RUNNER_KEYS = ("folders", "fingerprints", "written_at", "command", "config_path", "overrides", "schema_version")
 
 
-def data_section(run: RunView) -> Markup | None:
-    """Rows in, kept and dropped by reason, per stage; None when no stage has read data."""
-    rows = [_data_row(stage, stage.record["data"]) for stage in run.stages if stage.record and stage.record.get("data")]
-    if not rows:
-        return None
-    head = ("stage", "source", "rows in", "kept", "dropped", "sha256")
-    inner = element("div", table(head, rows, "Training data", (2, 3)), class_="panel sources")
-    return section("data", "Data", inner, _interventions(run))
-
-
 def environment_section(run: RunView) -> Markup:
     """What ran it, whether stages differ in that, and how to run it again."""
     done = [stage for stage in run.stages if stage.record]
-    command = element("pre", str(run.pipeline.get("command") or "posttrain run CONFIG"), class_="command")
     config = {key: value for key, value in run.pipeline.items() if key not in RUNNER_KEYS}
     resolved = element("pre", json.dumps(config, indent=2, ensure_ascii=False))
+    environment = (done[-1].record or {}).get("environment") or {} if done else {}
     parts: list[Markup | None] = [
-        element("p", "Command:", class_="meta"),
-        command,
+        element("h3", "To run it again"),
+        element("pre", "\n".join(commands(run, environment)), class_="command"),
+        _uncommitted(environment),
         element("details", element("summary", "The pipeline as it was resolved"), resolved),
     ]
     if done:
-        last = done[-1].record or {}
-        parts = [*_environment(done, last.get("environment") or {}), *parts]
+        parts = [*_environment(done, environment), *parts]
     return section("environment", "Environment and how to run it again", *parts)
 
 
-def _data_row(stage: StageView, data: dict[str, Any]) -> list[Markup | str | int]:
-    dropped = data.get("dropped") or {}
-    losses = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in dropped.items() if count)
-    digest = element("code", str(data.get("rows_sha256") or "")[:12])
-    counts = [f"{data[key]:,}" if data.get(key) is not None else "" for key in ("rows_in", "rows_kept")]
-    return [stage.name, _source(data.get("source") or {}), *counts, losses or "none", digest]
+def commands(run: RunView, environment: dict[str, Any]) -> list[str]:
+    """The lines that run the pipeline again: the commit where it is known, then the command as it was given."""
+    commit = environment.get("git_commit")
+    lines = [f"git checkout {commit}"] if commit else []
+    return [*lines, str(run.pipeline.get("command") or "posttrain run CONFIG")]
 
 
-def _source(source: dict[str, Any]) -> str:
-    """A data source in one line: its simple values, and the names where a value is a dict or a list."""
-    parts = []
-    for key, value in source.items():
-        if isinstance(value, dict | list):
-            value = ", ".join(str(one) for one in value)
-        if value:
-            parts.append(f"{key}: {value}")
-    return "; ".join(parts)
-
-
-def _interventions(run: RunView) -> Markup | None:
-    found = [
-        (stage.name, one) for stage in run.stages if stage.record for one in stage.record.get("interventions") or []
-    ]
-    if not found:
+def _uncommitted(environment: dict[str, Any]) -> Markup | None:
+    """A warning where the sources differed from the commit: it alone does not bring them back."""
+    digest = environment.get("git_dirty_sha256")
+    if not digest:
         return None
-    items = [element("li", f"{name}: {json.dumps(one, ensure_ascii=False)}") for name, one in found]
-    return join(element("h3", "Interventions"), element("ul", *items))
+    text = f"The sources differed from that commit (sha256 of the difference: {digest[:12]})."
+    return element("p", text, class_="banner")
 
 
 def _environment(done: list[StageView], environment: dict[str, Any]) -> list[Markup | None]:

@@ -11,7 +11,8 @@ VERDICT_CLASS = {"better": "good", "worse": "bad", "no measurable change": "flat
 def headline(summary: Summary) -> Markup | None:
     """One tile per suite: the last measured model against the base, or None when nothing is measured."""
     tiles = [tile for suite in summary.suites if (tile := _tile(summary, suite)) is not None]
-    return element("div", *tiles, class_="tiles") if tiles else None
+    title = element("h2", "At a glance", class_="hidden")
+    return join(title, element("div", *tiles, class_="tiles")) if tiles else None
 
 
 def results_section(summary: Summary) -> Markup:

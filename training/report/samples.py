@@ -1,4 +1,4 @@
-"""What the models said: the same questions answered by every model, the pairs that were kept, rollouts from training.
+"""What the models said: the same questions answered before and after, the pairs that were kept, rollouts from training.
 
 Picks are made by rule, never at random: a question gained, one lost and one never answered per suite, where there are
 such; the first and the last rollouts of a stage.
@@ -7,16 +7,21 @@ such; the first and the last rollouts of a stage.
 from typing import Any
 
 from training.report.collect import RunView, StageView
-from training.report.markup import Markup, element, section
+from training.report.line_files import first_lines, last_lines
+from training.report.markup import Markup, element, join, section
 
 LONGEST = 1200
 PER_STAGE = 2
+ROW_TEXTS = ("completion", "chosen", "rejected", "messages", "text")
 
 
 def samples_section(run: RunView) -> Markup | None:
     """Answers side by side, then samples of every stage that left some; None when there are none."""
     parts = [*_questions(run), *(shown for stage in run.stages if (shown := _stage_samples(stage)) is not None)]
-    lead = "Chosen by rule, not by hand: per suite a question gained, one lost and one that no model answered."
+    lead = (
+        "Chosen by rule, not by hand: per suite a question gained, one lost and one that no model answered. Left the "
+        "first model measured, right the last."
+    )
     return section("samples", "What the models said", *parts, lead=lead) if parts else None
 
 
@@ -64,53 +69,80 @@ def _questions(run: RunView) -> list[Markup]:
     for suite, answers in suites.items():
         cards = [_card(why, item, answers) for why, item in pick(answers)]
         if cards:
-            blocks.append(element("h3", suite, element("small", "the same question, every model")))
-            blocks.append(element("div", *cards, class_="cards"))
+            blocks.append(element("h3", suite, element("small", "the same question before and after")))
+            blocks.append(element("div", *cards, class_="cards wide"))
     return blocks
 
 
 def _card(why: str, item: str, answers: dict[str, dict[str, dict[str, Any]]]) -> Markup:
+    """One question: the first model's answer beside the last one's, those between folded away."""
     row = next(iter(answers.values()))[item]
     head = element(
-        "p", element("span", why, class_=f"tag {why.split()[0]}"), f" {row.get('family', '')}", class_="meta"
+        "p", element("span", why, class_=f"tag {why.split()[0]}"), f" {row.get('family') or ''}", class_="meta"
     )
     expected = element("p", "Expected: ", element("b", clip(str(row.get("answer", "")))), class_="meta")
-    replies = []
-    for model, rows in answers.items():
-        right = bool(rows[item]["correct"])
-        mark = element("span", "\u2713" if right else "\u2717", class_="good" if right else "bad", aria_hidden="true")
-        words = element("span", "right" if right else "wrong", class_="hidden")
-        replies.append(element("dt", mark, words, " ", model))
-        replies.append(element("dd", said(text_of(rows[item]["completion"]))))
-    return element("article", head, said(text_of(row["prompt"])), expected, element("dl", *replies), class_="card")
+    replies = [_reply(model, rows[item]) for model, rows in answers.items()]
+    first, *between, last = replies if len(replies) > 1 else [*replies, None]
+    folded = None
+    if between:
+        told = element("summary", f"The {len(between)} model{'s' if len(between) > 1 else ''} between")
+        folded = element("details", told, element("div", *between, class_="sides"))
+    sides = element("div", first, last, class_="sides")
+    return element("article", head, said(text_of(row["prompt"])), expected, sides, folded, class_="card")
+
+
+def _reply(model: str, row: dict[str, Any]) -> Markup:
+    """One model's answer with its rewards (answer and format, as evaluations score) and its length."""
+    right = bool(row["correct"])
+    mark = element("span", "\u2713" if right else "\u2717", class_="good" if right else "bad", aria_hidden="true")
+    facts = ["right" if right else "wrong"]
+    if row.get("format") is not None:
+        facts.append("in the format" if row["format"] else "not in the format")
+    facts += _length(row)
+    head = element("p", mark, " ", element("b", model), element("small", ", ".join(facts)))
+    return element("div", head, said(text_of(row["completion"])), class_="reply")
+
+
+def _length(row: dict[str, Any]) -> list[str]:
+    if row.get("tokens") is None:
+        return []
+    return [f"{row['tokens']} tokens{', cut off' if row.get('truncated') else ''}"]
 
 
 def _stage_samples(stage: StageView) -> Markup | None:
     if stage.kind == "sample":
-        cards = [_pair_card(row) for row in stage.lines("data.jsonl")[:PER_STAGE]]
+        cards = [_pair_card(row) for row in first_lines(stage.path("data.jsonl"), PER_STAGE)]
         title = "kept for training"
-    else:
-        rows = stage.lines("samples.jsonl") if stage.is_model else []
-        shown = rows if len(rows) <= 2 * PER_STAGE else [*rows[:PER_STAGE], *rows[-PER_STAGE:]]
-        cards = [_rollout_card(row) for row in shown]
+    elif stage.kind == "grpo":
+        path = stage.path("samples.jsonl")
+        shown = [*first_lines(path, PER_STAGE), *last_lines(path, PER_STAGE)]
+        shown = shown if len(first_lines(path, 2 * PER_STAGE)) == 2 * PER_STAGE else first_lines(path, 2 * PER_STAGE)
+        cards = [rollout_card(row) for row in shown]
         title = "first and last samples"
+    else:
+        return None
     if not cards:
         return None
     heading = element("summary", f"{stage.name}: {title}")
     return element("details", heading, element("div", *cards, class_="cards"))
 
 
-def _rollout_card(row: dict[str, Any]) -> Markup:
-    facts = [f"step {row.get('step', '?')}"]
+def rollout_card(row: dict[str, Any]) -> Markup:
+    """One completion of a rollout round with its rewards, its advantage and its length, or one row of a data set."""
+    facts = [f"step {row.get('step', '?')}", *([str(row["where"])] if row.get("where") else [])]
     rewards = row.get("rewards") or {}
     facts += [f"{name} {'not applicable' if value is None else format(value, 'g')}" for name, value in rewards.items()]
     if row.get("advantage") is not None:
         facts.append(f"advantage {row['advantage']:+.2f}")
-    if row.get("tokens") is not None:
-        facts.append(f"{row['tokens']} tokens{', cut off' if row.get('truncated') else ''}")
-    reply = element("dl", element("dt", "completion"), element("dd", said(text_of(row.get("completion", "")))))
+    facts += _length(row)
+    replies = [
+        join(element("dt", name), element("dd", said(text_of(row[name]))))
+        for name in ROW_TEXTS
+        if row.get(name) is not None
+    ]
     meta = element("p", " \u00b7 ".join(facts), class_="meta")
-    return element("article", meta, said(text_of(row.get("prompt", ""))), reply, class_="card")
+    prompt = said(text_of(row["prompt"])) if row.get("prompt") is not None else None
+    return element("article", meta, prompt, element("dl", *replies), class_="card")
 
 
 def _pair_card(row: dict[str, Any]) -> Markup:

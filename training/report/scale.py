@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,25 @@ def smoothed(values: Sequence[float]) -> tuple[list[float], int]:
     return averaged, 2 * reach + 1
 
 
-def thinned(points: Sequence[tuple[float, float]], most: int = 300) -> list[tuple[float, float]]:
-    """At most `most` points, each the mean of neighbours, so that a long run stays a small page."""
-    if len(points) <= most:
-        return list(points)
-    size = math.ceil(len(points) / most)
+class Span(NamedTuple):
+    """What one drawn point stands for: the mean of the steps `first` to `last` at their middle, its lowest, highest."""
+
+    at: float
+    mean: float
+    low: float
+    high: float
+    first: float
+    last: float
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = 300) -> list[Span]:
+    """At most `most` spans of neighbouring points, one a point where they are few, so a long run stays a small page."""
+    size = max(1, math.ceil(len(points) / most))
     chunks = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(sum(x for x, _ in chunk) / len(chunk), sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]
+    return [_span(chunk) for chunk in chunks]
+
+
+def _span(chunk: Sequence[tuple[float, float]]) -> Span:
+    values = [y for _, y in chunk]
+    middle = sum(x for x, _ in chunk) / len(chunk)
+    return Span(middle, sum(values) / len(values), min(values), max(values), chunk[0][0], chunk[-1][0])

@@ -33,7 +33,7 @@ margin:22px 0 26px;padding:10px 0;border-block:1px solid var(--rule);font-size:.
 nav a{text-decoration:none}nav a:hover{text-decoration:underline}
 section{margin-top:52px}
 .banner{background:var(--banner);border-radius:8px;padding:12px 16px;margin:16px 0 0;font-size:.93rem}
-.banner ul{margin:4px 0 0;padding-left:20px}
+.banner+.banner{margin-top:8px}.banner ul{margin:4px 0 0;padding-left:20px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,270px),1fr));gap:16px}
 .tile,.panel,.card,.chart{background:var(--panel);border:1px solid var(--rule);border-radius:10px}
 .tile{padding:16px 20px}.tile h3{margin:0;color:var(--muted);font-weight:500}
@@ -55,7 +55,7 @@ tbody tr+tr>*{border-top:1px solid var(--grid)}
 .panel tbody th{white-space:nowrap}
 th small,td small{color:var(--muted);font-size:.85em;margin-left:9px}
 th small{font-weight:400}
-.sources td:nth-child(2){min-width:15em}
+.sources td:nth-child(2){min-width:15em}.alarms td:last-child{min-width:16em}
 .strip{display:block;width:100%;min-width:84px;height:22px;overflow:visible}
 .comparisons td:nth-child(3){width:32%}.comparisons td:nth-child(2){white-space:nowrap}
 .axis-labels{display:flex;justify-content:space-between;min-width:84px;font-weight:400}
@@ -75,6 +75,7 @@ line.grid{stroke:var(--grid);stroke-width:1}
 .bold{fill:none;stroke:currentColor;stroke-width:2.2;stroke-linejoin:round;stroke-linecap:round}
 .link{fill:none;stroke:currentColor;stroke-width:1.2;opacity:.4}
 .whisker{stroke:currentColor;stroke-width:2.2;stroke-linecap:round;opacity:.55}
+.band{fill:currentColor;opacity:.16}
 .dot{fill:currentColor;stroke:var(--panel);stroke-width:1}
 .hits circle{fill:currentColor;opacity:0}.hits circle:hover{opacity:.7}
 g.c0{color:var(--c0)}g.c1{color:var(--c1)}g.c2{color:var(--c2)}g.c3{color:var(--c3)}g.c4{color:var(--c4)}g.c5{color:var(--c5)}
@@ -100,7 +101,10 @@ details{margin-top:14px}details+.meta{margin-top:20px}summary{cursor:pointer;col
 .card{padding:12px 16px;min-width:0}
 pre{font:.82rem/1.45 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;unicode-bidi:isolate;
 max-height:22em;overflow:auto}
-.card>pre{padding-left:10px;border-left:3px solid var(--rule)}
+.cards.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,520px),1fr))}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,210px),1fr));gap:10px 18px;margin-top:10px}
+.reply{min-width:0}.reply p{font-size:.9rem}.reply small{color:var(--muted);margin-left:8px}
+.reply>pre,.card>pre{padding-left:10px;border-left:3px solid var(--rule)}
 dl{margin:8px 0 0}dt{font-size:.86rem;font-weight:600;margin-top:8px}dd{margin:0}
 .tag{font-size:.75rem;font-weight:600;border:1px solid;border-radius:99px;padding:1px 9px}
 .tag.gained{color:var(--good)}.tag.lost{color:var(--bad)}.tag.never{color:var(--muted)}

@@ -67,7 +67,7 @@ def account_of(stage: StageView) -> Account | None:
     ledger = (stage.record or {}).get("ledger") or {}
     timing = dict(ledger.get("timing_s") or {})
     if stage.record is None:
-        for row in stage.lines("metrics.jsonl"):
+        for row in stage.metrics:
             for name, seconds in row.items():
                 if name.startswith("timing_s/") and seconds is not None:
                     phase = name.removeprefix("timing_s/")
