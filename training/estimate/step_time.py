@@ -22,8 +22,6 @@ PHASES = ("forward_backward", "logprobs", "generate", "optimizer", "decode")
 """Phases that are estimated. `logprobs` is the ledger's ref_logprobs and old_logprobs, `generate` the rollouts of GRPO;
 `decode` the drawing of sample and evaluate stages, whose prompts no ledger measures."""
 OPTIMIZER_BYTES = 28
-GRADIENT_BYTES = 16
-"""A trained parameter in every micro-batch: its gradient written, read, and added to the sum so far, in float32."""
 HOST_BANDWIDTH = 20e9
 """Bytes a second of a host's CPU Adam for one rank, assumed: what an offloaded optimizer step moves."""
 
@@ -70,11 +68,7 @@ def update_seconds(shape: Shape, job: Job, lengths: Lengths, device: Device, rat
     passes = training_passes(work)
     other = job.old_logprobs + (1.0 if work.reference in ("copy", "adapter_off") else 0.0)
     seconds = {
-        "forward_backward": micro_steps
-        * (
-            _pass_seconds(shape, work.compute_dtype, forward, passes, device, rates)
-            + GRADIENT_BYTES * _trained(shape, job) / (device.bandwidth * rates.bandwidth_share)
-        ),
+        "forward_backward": micro_steps * _pass_seconds(shape, work.compute_dtype, forward, passes, device, rates),
         "logprobs": micro_steps * other * _pass_seconds(shape, work.compute_dtype, forward, 1.0, device, rates),
         "optimizer": _optimizer_seconds(shape, job, device, rates),
         "generate": 0.0,
@@ -133,12 +127,7 @@ def _pass_seconds(shape: Shape, dtype: str, forward: float, passes: float, devic
 
 def _optimizer_seconds(shape: Shape, job: Job, device: Device, rates: Rates) -> float:
     work = job.workload
+    trained = count(shape).total if work.lora is None else adapter_parameters(shape, work.lora)
     shared = work.ranks if work.zero_stage else 1
     bandwidth = HOST_BANDWIDTH if work.offload_optimizer else device.bandwidth * rates.bandwidth_share
-    return OPTIMIZER_BYTES * _trained(shape, job) / shared / bandwidth
-
-
-def _trained(shape: Shape, job: Job) -> int:
-    """Parameters that have a gradient."""
-    lora = job.workload.lora
-    return count(shape).total if lora is None else adapter_parameters(shape, lora)
+    return OPTIMIZER_BYTES * trained / shared / bandwidth
