@@ -190,12 +190,16 @@ def start_ranks(
 
 
 def show_results(folder: RunFolder) -> None:
-    """Print the table of results and write the report."""
+    """Print the table of results, write the report and the cards of the models."""
+    from training.model_card import write_cards
     from training.report import write_report
     from training.summary import print_table
 
     print_table(folder.path)
     write_report(folder.path)
+    for card in write_cards(folder.path):
+        if card.reason is not None:
+            say(f"the model card of {card.stage} is left as it is: {card.reason}")
 
 
 def _ended(code: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from data.errors import UserError
+from training.model_files import CARD_NAME
 from training.models import BASE_LINK, load_policy
 from training.reward_scores import load_reward_model
 
@@ -84,4 +85,5 @@ def save_adapter(parent: Path, stage: Any, state: dict[str, Any], folder: Path) 
     import torch
 
     _adapted(parent, stage, state).to(getattr(torch, stage.save_dtype)).save_pretrained(str(folder))
+    (folder / CARD_NAME).unlink(missing_ok=True)  # peft's says nothing; ours comes once the model is measured
     (folder / BASE_LINK).write_text(json.dumps({"base": os.path.relpath(parent, folder)}))

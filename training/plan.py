@@ -18,6 +18,7 @@ from training.config.probe import Probe
 from training.config.scorers import stage_named
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
 from training.interventions import identity_of
+from training.model_files import model_files
 from training.pins import Pins
 from training.plan_parents import ancestors, choosing_probes, parent_names
 from training.plan_reason import done_reason, interrupted_reason, new_reason
@@ -134,7 +135,7 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         return {"bundled": name, **spec}
     folder = Path(model).expanduser()
     if folder.is_dir():
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        files = [path for path in model_files(folder) if not path.name.startswith(".")]
         if not (folder / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
         return {"files": {str(path.relative_to(folder)): _file_hash(path) for path in files}}

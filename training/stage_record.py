@@ -8,6 +8,7 @@ from training.context import StageContext, StageResult
 from training.environment import describe_environment
 from training.identity import file_sha256
 from training.interventions import interventions
+from training.model_files import model_files
 from training.record import SCHEMA_VERSION, flush, record_sha256
 
 
@@ -28,7 +29,7 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
     model = context.folder / "model"
     paths = [context.folder / name for name in result.files]
     if model.is_dir():
-        paths += sorted(path for path in model.rglob("*") if path.is_file())
+        paths += model_files(model)
     environment = describe_environment() | {
         "device": device_name(),
         "processes": context.world.size,

@@ -6,6 +6,7 @@ its entry in `VERBS`, which is also the order of the help text.
 
 from launch.verbs import (
     cancel,
+    card,
     clean,
     data,
     doctor,
@@ -21,4 +22,4 @@ from launch.verbs import (
     sweep,
 )
 
-VERBS = (run, plan, doctor, data, rewards, rehearse, sweep, submit, status, cancel, lineage, schema, report, clean)
+VERBS = (run, plan, doctor, data, rewards, rehearse, sweep, submit, status, cancel, lineage, schema, report, card, clean)
