@@ -8,6 +8,7 @@ from launch.verbs import (
     cancel,
     card,
     clean,
+    compare,
     data,
     doctor,
     lineage,
@@ -22,4 +23,21 @@ from launch.verbs import (
     sweep,
 )
 
-VERBS = (run, plan, doctor, data, rewards, rehearse, sweep, submit, status, cancel, lineage, schema, report, card, clean)
+VERBS = (
+    run,
+    plan,
+    doctor,
+    data,
+    rewards,
+    rehearse,
+    sweep,
+    submit,
+    status,
+    cancel,
+    compare,
+    lineage,
+    schema,
+    report,
+    card,
+    clean,
+)

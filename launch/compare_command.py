@@ -1,0 +1,24 @@
+"""What `posttrain compare` does: find the runs, compare, print; the page and JSON where asked for."""
+
+import argparse
+import json
+
+from launch.compare_view import print_comparison
+from launch.data_command import write_page
+from launch.find_run import find_runs
+from training.compare.comparison import compare_runs, comparison_json
+from training.compare.page import comparison_page
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare runs; the folder of a sweep stands for all of its points."""
+    compared = compare_runs([run.path for text in arguments.runs for run in find_runs(text)])
+    if arguments.json:
+        print(json.dumps(comparison_json(compared), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_comparison(compared)
+    if arguments.html is not None:
+        write_page(arguments.html, comparison_page(compared))
+        if not arguments.json:
+            print(f"\npage: {arguments.html}")
+    return 0
