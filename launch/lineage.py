@@ -6,7 +6,7 @@ from typing import Any
 
 from data.errors import UserError
 from training.identity import file_sha256
-from training.record import RECORD_NAME, read_record, record_sha256, verify_record
+from training.record import RECORD_NAME, read_record, record_sha256, verify_record, weights_sha256
 
 
 @dataclass
@@ -59,7 +59,7 @@ def _walk(folder: Path, depth: int, proof: Proof) -> None:
     proof.lines.append(f"{indent}{folder.name}  {'BROKEN' if found else 'verified'}{_summary(record)}")
     if record is None:
         return
-    proof.lines += [f"{'   ' * depth}   {line}" for line in _origins(record, folder, proof)]
+    proof.lines += [f"{'   ' * depth}   {line}" for line in [*_weights(record), *_origins(record, folder, proof)]]
     _check_parents_in_identity(record, folder, proof)
     for parent in record.get("parents", []):
         _walk_parent(folder, parent, depth + 1, proof)
@@ -96,6 +96,12 @@ def _summary(record: dict[str, Any] | None) -> str:
     source = f", commit {commit[:8]}{dirty}" if commit else ""
     files = len(record.get("files", {}))
     return f"  {record['kind']} {record['fingerprint'][:8]}, {files} files, seed {record.get('seed')}{source}"
+
+
+def _weights(record: dict[str, Any]) -> list[str]:
+    """Return the line that names the seed and the hash of the weights it led to; none for data and evaluations."""
+    digest = weights_sha256(record)
+    return [] if digest is None else [f"weights: seed {record.get('seed')} -> sha256 {digest}"]
 
 
 def _origins(record: dict[str, Any], folder: Path, proof: Proof) -> list[str]:

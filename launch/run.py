@@ -16,6 +16,7 @@ from launch.gate import decide_gate, gate_of
 from launch.lock import RunLock
 from launch.node import StageRanks, node_command, run_node
 from launch.nodes import run_on_nodes
+from launch.outlet import outlive_reader
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from launch.ranks_end import RanksEnd, failure_text
@@ -50,6 +51,7 @@ class RunRequest:
 def run(request: RunRequest) -> int:
     """Run a pipeline and return its exit code (DESIGN: 0, 1, 2 by UserError, 3, 4, 75; 130 after Ctrl-C)."""
     started = time.monotonic()
+    outlive_reader()
     pipeline = load_pipeline(request.config_path, request.overrides)
     require_hosts(pipeline.runtime)
     folder = RunFolder(run_path(pipeline, request.run_dir))

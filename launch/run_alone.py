@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from data.errors import UserError
 from launch.lock import RunLock
+from launch.outlet import outlive_reader
 from launch.ranks_end import RanksEnd
 from launch.room import require_room
 from launch.run import (
@@ -41,6 +42,7 @@ BASE_WAIT_S = 3600.0
 def run_alone(request: RunRequest, name: str) -> int:
     """Run one stage and return its exit code, 3 where a gate on the way or its own is not met."""
     started = time.monotonic()
+    outlive_reader()
     pipeline = load_pipeline(request.config_path, request.overrides)
     require_hosts(pipeline.runtime)
     folder = RunFolder(run_path(pipeline, request.run_dir))

@@ -1,17 +1,20 @@
-"""Signals that reach the runner while it has ranks, kept for its loop to act on."""
+"""Signals that reach the runner while it has ranks, kept for its loop to act on.
+
+HUP, the end of the terminal, counts as a TERM, unless whoever started us had it ignored (`nohup`).
+"""
 
 import signal
 import time
 from types import FrameType, TracebackType
 from typing import Any
 
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ONE_DELIVERY_S = 1.0
 """A TERM or USR1 so soon after the same one is the same one: Slurm may signal a job's script and its steps at once."""
 
 
 class SignalInbox:
-    """Collect TERM, INT and USR1 for a `with` block; the handlers that were there before come back afterwards."""
+    """Collect TERM, INT, USR1 and HUP for a `with` block; the handlers that were there before come back afterwards."""
 
     def __init__(self) -> None:
         self.received: list[signal.Signals] = []
@@ -21,6 +24,8 @@ class SignalInbox:
 
     def __enter__(self) -> "SignalInbox":
         for number in FORWARDED:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._before[number] = signal.signal(number, self._keep)
         return self
 
@@ -31,7 +36,7 @@ class SignalInbox:
             signal.signal(number, handler)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        received = signal.Signals(number)
+        received = signal.SIGTERM if number == signal.SIGHUP else signal.Signals(number)
         now = time.monotonic()
         if received != signal.SIGINT and now - self._last.get(received, -ONE_DELIVERY_S) < ONE_DELIVERY_S:
             return

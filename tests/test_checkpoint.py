@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
-from training.checkpoint import MANIFEST, commit, committed, newest_whole
+from training.checkpoint import MANIFEST, commit, committed, manifest_facts, newest_whole
 from training.world import World
 
 ALONE = World(0, 0, 1)
@@ -76,7 +76,6 @@ def test_newest_whole_goes_on_beside_folders_set_aside_earlier(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"processes": 2}, "processes was 1, is 2"),
         ({"zero_stage": 2}, "zero_stage was 0, is 2"),
         ({"fingerprint": "cd"}, "fingerprint was ab, is cd"),
     ],
@@ -85,6 +84,12 @@ def test_newest_whole_other_facts_are_refused_naming_them(tmp_path: Path, change
     write(tmp_path, 2)
     with pytest.raises(UserError, match=words):
         newest_whole(tmp_path, ALONE, {**FACTS, **changed})
+
+
+def test_newest_whole_of_another_number_of_ranks_is_left_to_be_converted(tmp_path: Path) -> None:
+    checkpoint = write(tmp_path, 2)
+    assert newest_whole(tmp_path, ALONE, {**FACTS, "processes": 2}) == checkpoint
+    assert manifest_facts(checkpoint) == FACTS
 
 
 def test_commit_keeps_the_newest_and_spares_what_is_set_aside(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Rates of a suite by hand: greedy accuracy, format, families, pass@k and maj@k over the draws."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import training.rollout
+from tests.stage_runs import run_stage, write_pipeline
 from training.decode import interleave, mine
 from training.evaluate import judge, sampled_metrics, suite_metrics
 
@@ -58,6 +62,33 @@ def test_judge_is_lenient_for_answers_and_strict_for_format() -> None:
 def test_items_shared_among_ranks_come_back_in_order(size: int) -> None:
     items = list(range(7))
     assert interleave([mine(items, rank, size) for rank in range(size)]) == items
+
+
+def test_interrupted_evaluation_goes_on_behind_its_finished_answers_to_the_same_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 items in batches of four: three greedy ones and, with two draws each, six more; dies in the fifth."""
+    (tmp_path / "items.jsonl").write_text("".join(f'{{"prompt": "Say {n}", "answer": "{n}"}}\n' for n in range(12)))
+    suites = {"easy": {"data": {"path": str(tmp_path / "items.jsonl")}, "items": 12, "exclude_training_prompts": False}}
+    measure = {"name": "measure", "kind": "evaluate", "from": "base", "suites": ["easy"], "max_completion_length": 8}
+    config = write_pipeline(tmp_path, measure | {"draws": 2, "k": [2], "batch_size": 4}, suites=suites)
+    assert run_stage(config, "measure", "--run-dir", str(tmp_path / "whole")) == 0
+    expected = next((tmp_path / "whole").glob("*-measure-*"))
+    decode, calls = training.rollout._decode, []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(len(arguments[1]))
+        if len(calls) == 5:
+            raise RuntimeError("the power went out")
+        return decode(*arguments)
+
+    monkeypatch.setattr(training.rollout, "_decode", counted)
+    assert run_stage(config, "measure", "--run-dir", str(tmp_path)) == 1
+    assert run_stage(config, "measure", "--run-dir", str(tmp_path)) == 0
+    assert calls == [4, 4, 4, 2, 2, 2, 2, 2, 2, 2]
+    folder = next(tmp_path.glob("*-measure-*"))
+    assert (folder / "items.jsonl").read_text() == (expected / "items.jsonl").read_text()
+    assert not (folder / "finished_answers").exists()
 
 
 def test_families_that_alternate_are_spread_over_the_ranks() -> None:

@@ -26,6 +26,7 @@ CHECKPOINTS = ("--set", "runtime.checkpoint_every=3")
 ROUND_OF_TWO_STEPS = {"num_generations": 4, "max_completion_length": 8, "generation_batch_size": 16}
 CASES: dict[str, dict[str, Any]] = {
     "sft": {"kind": "sft", "rows": 20},
+    "sft-whole-epochs": {"kind": "sft", "rows": 24},
     "sft-lora": {"kind": "sft", "rows": 20, "lora": {"r": 4, "alpha": 8, "dropout": 0.1}},
     "dpo": {"kind": "dpo", "rows": 20},
     "grpo": {"kind": "grpo", "rows": 6, "trainer": ROUND_OF_TWO_STEPS},
@@ -37,7 +38,8 @@ CASES: dict[str, dict[str, Any]] = {
         "dynamic_sampling": {"order": "difficulty"},
     },
 }
-"""Epochs of two optimizer steps of eight rows; `grpo-reused` trains each round twice, in four steps."""
+"""Epochs of two optimizer steps of eight rows; `grpo-reused` trains each round twice, in four steps; the 24 rows of
+`sft-whole-epochs` leave none over, and its checkpoint lies at an epoch's end."""
 
 Uninterrupted = Callable[[str], tuple[Path, Path]]
 
@@ -83,6 +85,22 @@ def assert_same(folder: Path, expected: Path) -> None:
     assert not (folder / "checkpoints").exists()
     if (expected / "samples.jsonl").exists():
         assert (folder / "samples.jsonl").read_text() == (expected / "samples.jsonl").read_text()
+
+
+def test_resume_at_the_end_trains_nothing_and_says_done(
+    uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checkpoint is the last step's; the process dies before the record is written."""
+    config, expected = uninterrupted("sft")
+    at_the_end = ("--set", "runtime.checkpoint_every=7")
+    with monkeypatch.context() as patched:
+        crash_after_checkpoint(patched, 7)
+        assert run_stage(config, "sft", "--run-dir", str(tmp_path), *at_the_end) == 1
+    assert run_stage(config, "sft", "--run-dir", str(tmp_path), *at_the_end) == 0
+    assert "resumed at step 7 of 7" in capsys.readouterr().out
+    assert_same(folder_of(config, tmp_path, "sft"), expected)
+    assert run_stage(config, "sft", "--run-dir", str(tmp_path), *at_the_end) == 0
+    assert "done already" in capsys.readouterr().out
 
 
 def crash_after_checkpoint(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -195,7 +213,7 @@ def test_resume_from_the_checkpoint_before_a_damaged_and_an_unfinished_one(
     assert_same(folder, expected)
 
 
-def test_resume_with_a_checkpoint_of_another_rank_count_is_refused(
+def test_resume_with_a_checkpoint_of_another_zero_stage_is_refused(
     uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, _ = uninterrupted("sft")
@@ -203,11 +221,11 @@ def test_resume_with_a_checkpoint_of_another_rank_count_is_refused(
         crash_after_checkpoint(patched, 3)
         assert run_stage(config, "sft", "--run-dir", str(tmp_path), *CHECKPOINTS) == 1
     manifest = folder_of(config, tmp_path, "sft") / "checkpoints" / "checkpoint-3" / MANIFEST
-    manifest.write_text(manifest.read_text().replace('"processes": 1', '"processes": 2'))
+    manifest.write_text(manifest.read_text().replace('"zero_stage": 0', '"zero_stage": 2'))
     capsys.readouterr()
     assert run_stage(config, "sft", "--run-dir", str(tmp_path), *CHECKPOINTS) == 2
     shown = capsys.readouterr().err
-    assert "processes was 2, is 1" in shown
+    assert "zero_stage was 2, is 0" in shown
     assert "Traceback" not in shown
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.context import StageContext
+from training.whole_folder import settle
 from training.world import gather
 
 _NAME = re.compile(r"best-(\d+)")
@@ -32,7 +33,7 @@ def keep_best(folder: Path, step: int) -> None:
     """Let what was written to `best.new` be the stage's best model, and remove the one before; rank 0 alone."""
     best = best_folder(folder, step)
     shutil.rmtree(best, ignore_errors=True)
-    (folder / UNFINISHED).rename(best)
+    settle(folder / UNFINISHED, best)
     drop_best(folder, but=step)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from training.identity import file_sha256
 from training.record import flush, write_json
+from training.whole_folder import flush_tree
 from training.world import World, barrier
 
 MANIFEST = "manifest.json"
@@ -24,8 +25,8 @@ def commit(checkpoint: Path, world: World, keep: int, facts: dict[str, Any]) -> 
     barrier(world)
     if world.is_main:
         files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST)
-        for path in files:
-            flush(path)
+        flush_tree(checkpoint)
+        flush(checkpoint.parent)
         manifest = {"facts": facts, "files": {str(p.relative_to(checkpoint)): file_sha256(p) for p in files}}
         write_json(checkpoint / MANIFEST, manifest)
         _rotate(checkpoint.parent, keep)
@@ -48,6 +49,12 @@ def discard_unfinished(folder: Path) -> None:
     for path in _by_step(folder):
         if not (path / MANIFEST).is_file():
             shutil.rmtree(path)
+
+
+def bytes_of_newest(folder: Path) -> int:
+    """Return the size of the newest checkpoint under `folder`, 0 where there is none: the next one takes as much."""
+    newest = committed(folder)[-1:]
+    return sum(path.stat().st_size for one in newest for path in one.rglob("*") if path.is_file())
 
 
 def _rotate(folder: Path, keep: int) -> None:
@@ -76,11 +83,17 @@ def set_aside(checkpoint: Path) -> None:
     checkpoint.rename(target)
 
 
+def manifest_facts(checkpoint: Path) -> dict[str, Any]:
+    """The facts that a checkpoint was committed with."""
+    facts: dict[str, Any] = json.loads((checkpoint / MANIFEST).read_text())["facts"]
+    return facts
+
+
 def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | None:
     """The newest checkpoint that verifies, or None; damaged and unfinished ones are set aside by rank 0, by name.
 
-    A whole checkpoint whose `facts` differ (another number of ranks, another ZeRO stage) is a UserError: resuming it
-    would train something else in silence.
+    A whole checkpoint whose `facts` differ (another ZeRO stage) is a UserError: resuming it would train something else
+    in silence. Another number of ranks is not: `training.changed_world` sees to that.
     """
     from data.errors import UserError
 
@@ -96,11 +109,10 @@ def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | No
     whole = committed(folder)
     if not whole:
         return None
-    found = json.loads((whole[-1] / MANIFEST).read_text())["facts"]
-    if found != facts:
-        differing = [
-            f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]
-        ]
+    found = manifest_facts(whole[-1])
+    differing = [f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]]
+    differing = [words for words in differing if not words.startswith("processes ")]
+    if differing:
         raise UserError(
             f"{whole[-1]} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "
             "checkpoints/ folder to start the stage again"

@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training.context import StageContext
+from training.finished_answers import FinishedAnswers, FinishedBatches
 from training.models import eos_ids, load_policy, load_tokenizer
 from training.progress import Progress
 from training.rollout import Sampling, generate
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Decoder:
-    """A loaded model with its tokenizer; `draw` decodes message lists into texts."""
+    """A loaded model with its tokenizer; `draw` decodes message lists into texts, less what an earlier attempt did."""
 
     context: StageContext
     model: "PreTrainedModel"
@@ -31,7 +33,10 @@ class Decoder:
             return []
         encoded = rendered_prompts(prompts, self.tokenizer)
         self.begin(0, len(prompts) * draws)
-        return self.decode(encoded, draws, sampling, seed)
+        call = {"prompts": encoded, "draws": draws, "sampling": asdict(sampling), "seed": seed}
+        answers = FinishedAnswers(self.context.folder, self.context.world.rank)
+        with closing(answers):
+            return self.decode(encoded, draws, sampling, seed, answers.of(call | {"rows": self.batch_size}))
 
     def begin(self, done: int, total: int) -> None:
         """Start counting completions for the progress, `total` on this rank."""
@@ -40,7 +45,12 @@ class Decoder:
         self._progress.start(done * world.size, total * world.size)
 
     def decode(
-        self, encoded: list[list[int]], draws: int, sampling: Sampling, seed: int | Sequence[int]
+        self,
+        encoded: list[list[int]],
+        draws: int,
+        sampling: Sampling,
+        seed: int | Sequence[int],
+        finished: FinishedBatches | None = None,
     ) -> list["Drawn"]:
         """Return the draws of rendered prompts, prompt-major, after `begin`; `seed` is as `rollout.generate` has it."""
         world, progress = self.context.world, self._progress
@@ -51,7 +61,8 @@ class Decoder:
 
         eos = eos_ids(self.model, self.tokenizer)
         with self.context.ledger.timing("generate"):
-            ids = generate(self.model, encoded, draws, sampling, eos, seed, self.batch_size, on_rows_done)
+            rows = self.batch_size
+            ids = generate(self.model, encoded, draws, sampling, eos, seed, rows, on_rows_done, finished=finished)
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [Drawn(text, len(tokens), tokens[-1] not in eos) for text, tokens in zip(texts, ids, strict=True)]
 

@@ -28,7 +28,7 @@ def ledger_facts(context: StageContext) -> dict[str, Any]:
     ranks = gather(context.world, {"timing": context.ledger.totals, "gb": peak_memory_gb()})
     phases = ranks[0]["timing"]
     return {
-        "wall_s": round(time.monotonic() - context.started, 3),
+        "wall_s": round(time.monotonic() - context.started + context.ledger.restored_s, 3),
         "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
         "overlap_s": {},
         "peak_memory_gb": [round(r["gb"], 3) for r in ranks],

@@ -1,10 +1,12 @@
-"""Is a failure a full disk? Python's own writes raise the OSError for it; safetensors and torch have other kinds."""
+"""Is a failure a full disk, or another failed write? Python's writes raise OSErrors for it; other libraries do not."""
 
 import errno
 import shutil
 from pathlib import Path
 
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+_TORCH_WRITES = ("PytorchStreamWriter", "inline_container", "cannot be opened", "Parent directory")
+"""What the RuntimeErrors of torch.save say."""
 _AS_GOOD_AS_FULL = 1 << 20  # bytes free; a failed write leaves less than its own size
 
 
@@ -23,3 +25,15 @@ def is_full_disk(error: BaseException, folder: Path) -> bool:
     if any("No space left on device" in str(each) or "quota exceeded" in str(each) for each in chain):
         return True
     return type(error) is RuntimeError and shutil.disk_usage(folder).free < _AS_GOOD_AS_FULL
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return folder if folder.exists() else existing(folder.parent)
+
+
+def is_failed_write(error: BaseException, folder: Path) -> bool:
+    """Whether `error`, raised while writing under `folder`, is the file system's: no space, no access, a lost disk."""
+    if isinstance(error, OSError) or type(error).__name__ == "SafetensorError" or is_full_disk(error, folder):
+        return True
+    return type(error) is RuntimeError and any(words in str(error) for words in _TORCH_WRITES)

@@ -34,6 +34,7 @@ class Ledger:
         self._step_started = self._since
         self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
+        self.restored_s = 0.0  # of the totals' steps, those of earlier attempts at the stage
         self.on_change: Callable[[str | None], None] = lambda phase: None  # hears each phase that begins or goes on
 
     @property
@@ -85,6 +86,13 @@ class Ledger:
         self._step_started = self._since
         self._step = dict.fromkeys(PHASES, 0.0)
         return closed
+
+    def restore(self, totals: dict[str, float]) -> None:
+        """Add what the steps up to a checkpoint took; call it once, when they are resumed from."""
+        for name, seconds in totals.items():
+            if name in self.totals:
+                self.totals[name] += seconds
+        self.restored_s += totals.get("step", 0.0)
 
     def wrap(self, owner: Any, method: str, phase: str) -> None:
         """Charge every call of `owner.method` to `phase`, on this instance only."""

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.json_lines import whole_lines
 from training.ledger import Ledger, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
+from training.record import flush
 from training.world import World, gather, peak_memory_gb
 
 SHOWN = ("loss", "reward", "rewards/margins")
@@ -47,6 +49,8 @@ class MetricsCallback(TrainerCallback):
         time_engine(self.ledger, self.trainer)
         if self.world.is_main:
             cut_back(self.path, state.global_step)
+        spent = seconds_by_phase(whole_lines(self.path)) if self.world.is_main else {}
+        self.ledger.restore(gather(self.world, spent)[0])
         self.ledger.begin()
         self.progress.start(state.global_step, state.max_steps)
 
@@ -127,6 +131,17 @@ class MetricsCallback(TrainerCallback):
         self.pending = {}
 
 
+def seconds_by_phase(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The seconds of each phase (mean over ranks), summed over lines of metrics.jsonl."""
+    totals: dict[str, float] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name.startswith("timing_s/"):
+                phase = name.removeprefix("timing_s/")
+                totals[phase] = totals.get(phase, 0.0) + value
+    return totals
+
+
 def _metric_name(name: str) -> str:
     """TRL's names, with the two spellings that would clash with DESIGN's made ours."""
     if name.startswith("rewards/") and name.endswith("/mean"):
@@ -139,17 +154,18 @@ def cut_back(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").split("\n"):  # splitlines would cut a completion at U+2028
+    for line in path.read_bytes().split(b"\n"):
         if not line:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:  # cut short, maybe inside a character, or zeros that a power cut left
             break
         if row["step"] <= step:
-            kept.append(line + "\n")
+            kept.append(line + b"\n")
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.write_bytes(b"".join(kept))
+    flush(temporary)
     temporary.replace(path)
 
 

@@ -88,18 +88,22 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_rank_state(stage_folder: Path, rank: int) -> dict[str, Any] | None:
-    """The state of one rank, or None if it has written none."""
+    """The state of one rank, or None if it has written none, or none that outlived a power cut."""
+    return _read(state_path(stage_folder, rank))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        state: dict[str, Any] = json.loads(state_path(stage_folder, rank).read_text())
-    except FileNotFoundError:
+        state = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return None
-    return state
+    return state if isinstance(state, dict) else None
 
 
 def read_rank_states(stage_folder: Path) -> list[dict[str, Any]]:
     """The states of all ranks that have written one, in rank order."""
     paths = sorted((stage_folder / "ranks").glob("*.json"), key=lambda path: int(path.stem))
-    return [json.loads(path.read_text()) for path in paths]
+    return [state for path in paths if (state := _read(path)) is not None]
 
 
 def forget_rank_states(stage_folder: Path, local: Iterable[int], processes: int) -> None:

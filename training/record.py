@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.identity import file_sha256, fingerprint
+from training.identity import canonical_json, file_sha256, fingerprint, sha256_text
 
 RECORD_NAME = "record.json"
 SCHEMA_VERSION = 1
@@ -106,6 +106,18 @@ def verify_record(folder: Path) -> list[str]:
         elif (found := file_sha256(path)) != expected:
             problems.append(f"{name} has sha256 {found[:12]}..., the record says {expected[:12]}...")
     return problems
+
+
+def weights_sha256(record: dict[str, Any]) -> str | None:
+    """Return one hash for the weights of an artifact, None if it has none.
+
+    It is the sha256 of the one file of weights; of several, of the canonical JSON of their names and hashes.
+    """
+    files = record.get("files", {})
+    weights = {name: digest for name, digest in sorted(files.items()) if name.endswith((".safetensors", ".gguf"))}
+    if len(weights) < 2:
+        return next(iter(weights.values()), None)
+    return sha256_text(canonical_json(weights))
 
 
 def record_sha256(folder: Path) -> str:

@@ -12,6 +12,8 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.utils import RepeatSampler
 
+from training.context import StageContext
+
 
 class EpochSampler(Sampler[int]):
     """A shuffle that depends on seed and epoch alone and yields only whole optimizer batches.
@@ -62,18 +64,28 @@ class SamplesWholeBatches:
 
 class CommitsCheckpoints:
     """Mixin over a TRL trainer with two overrides: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists
-    once committed, and `_run_epoch` (transformers 5.23) trains no step beyond a checkpoint of the last one, nor
-    where a callback ended training before it began.
+    once committed, and a save that fails is told and costs no more than itself; `_run_epoch` (transformers 5.23) trains
+    no step beyond a checkpoint of the last one, nor where a callback ended training before it began.
     """
 
-    commit_checkpoint: Callable[[Path], None]
+    commit_checkpoint: Callable[[Path, Callable[[], None]], None]
+    """Has a function write a checkpoint and makes it exist."""
+
+    def save_own_state(self, checkpoint: Path) -> None:
+        """Write what the trainer alone knows; nothing unless a subclass says so."""
 
     def restore(self, checkpoint: Path) -> None:
         """Put back what the trainer alone knows; nothing unless a subclass says so."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        self.commit_checkpoint(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
+        save = super()._save_checkpoint  # type: ignore[misc]
+
+        def write() -> None:
+            self.save_own_state(checkpoint)
+            save(model, trial)
+
+        self.commit_checkpoint(checkpoint, write)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         over = self.state.global_step >= self.state.max_steps  # type: ignore[attr-defined]
@@ -84,13 +96,13 @@ class CommitsCheckpoints:
 
 
 class ResumeState(TrainerCallback):
-    """Puts the sampler on the epoch a checkpoint was taken in, and the trainer's own state back in its place.
+    """Puts the sampler on the epoch a checkpoint was taken in and the trainer's own state back; says what is restored.
 
     SFT and DPO count `num_tokens` in an attribute that TRL 1.16 does not save; the last logged count is in the state.
     """
 
-    def __init__(self, trainer: Any, checkpoint: Path | None):
-        self.trainer, self.checkpoint = trainer, checkpoint
+    def __init__(self, trainer: Any, checkpoint: Path | None, context: StageContext):
+        self.trainer, self.checkpoint, self.context = trainer, checkpoint, context
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -103,3 +115,14 @@ class ResumeState(TrainerCallback):
             counts = [logged["num_tokens"] for logged in state.log_history if "num_tokens" in logged]
             self.trainer._total_train_tokens = counts[-1] if counts else 0
             self.trainer.restore(self.checkpoint)
+            self.context.say(self._words(state, steps_per_epoch))
+
+    def _words(self, state: TrainerState, steps_per_epoch: int) -> str:
+        epoch, done = divmod(state.global_step, steps_per_epoch)
+        buffer = getattr(self.trainer, "_buffered_inputs", None)
+        return (
+            f"resumed at step {state.global_step} of {state.max_steps}: weights, optimizer, learning rate schedule, "
+            f"random numbers of each rank, data after step {done} of {steps_per_epoch} of epoch {epoch + 1}"
+            + (f", a rollout round with {len(buffer)} micro-batches a rank" if buffer else "")
+            + "; metrics and samples up to there are kept"
+        )

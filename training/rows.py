@@ -21,6 +21,7 @@ from training.identity import canonical_json
 from training.json_lines import write_lines
 from training.mixture import MixedRows, joined_sources, mixture, source_names
 from training.plan import data_seed, seeded_sources
+from training.whole_folder import flush_tree
 from training.world import barrier
 
 if TYPE_CHECKING:
@@ -143,6 +144,26 @@ VALIDATION_ROWS = "validation.jsonl"
 
 ROWS_CACHE = "rows_cache"
 """The folder inside a stage's own in which its rows and tokens lie until it is recorded."""
+
+
+_WHOLE = "whole"
+"""The file in it that says that everything in it is on disk."""
+
+
+def drop_torn_rows(context: StageContext) -> None:
+    """Remove what an earlier attempt kept of its rows and tokens unless all of it had reached the disk."""
+    folder = context.folder / ROWS_CACHE
+    if context.world.is_main and not (folder / _WHOLE).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+    barrier(context.world)
+
+
+def keep_rows(context: StageContext) -> None:
+    """Have what the trainer has made of its rows by now outlive this process, and a power cut."""
+    folder = context.folder / ROWS_CACHE
+    if context.world.is_main and folder.is_dir() and not (folder / _WHOLE).is_file():
+        flush_tree(folder)
+        (folder / _WHOLE).touch()
 
 
 def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Dataset":

@@ -20,11 +20,13 @@ from training.build_lock import release_own_locks
 from training.checkpoint import discard_unfinished
 from training.config import Pipeline, load_pipeline
 from training.context import StageContext, StageResult
+from training.determinism import make_deterministic
 from training.engine import check_launcher_agrees, prepare_engine
 from training.environment import available_cores
 from training.exit_codes import FAILED, PREEMPTED, ROLLED_BACK, STOPPED, USER_ERROR
+from training.finished_answers import FINISHED_ANSWERS
 from training.finished_prompts import FINISHED_PROMPTS
-from training.full_disk import is_full_disk
+from training.full_disk import existing, is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
 from training.record import read_record, write_record
@@ -35,7 +37,7 @@ from training.stage_record import stage_record
 from training.stop_signals import StopSignals
 from training.world import World, barrier, is_port_taken, leave, read_world
 
-NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, FINISHED_PROMPTS)
+NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, FINISHED_PROMPTS, FINISHED_ANSWERS)
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -139,6 +141,8 @@ def run_rank(context: StageContext) -> int:
         run_base(context)
         return 0
     set_threads(context)
+    if context.pipeline.runtime.deterministic:
+        make_deterministic()
     ensure_parents(context)
     from training.stages import stage_runner
 
@@ -220,11 +224,6 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
         with contextlib.suppress(OSError):  # the state file may be what there is no room for
             context.state.finish(outcome, message)
     return code
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return folder if folder.exists() else existing(folder.parent)
 
 
 if __name__ == "__main__":

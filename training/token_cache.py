@@ -20,6 +20,7 @@ from training.context import StageContext
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
 from training.rows import ROWS_CACHE, shared_dataset
 from training.tokens import token_columns, tokenise
+from training.whole_folder import settle, whole_folder
 from training.world import barrier, gather
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def keep(made: "Dataset", entry: Path) -> None:
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".writing-") as scratch:
         made.save_to_disk(str(Path(scratch) / "entry"))
         try:
-            (Path(scratch) / "entry").rename(entry)
+            settle(Path(scratch) / "entry", entry)
         except OSError:  # another process wrote the same tokens first
             if not entry.is_dir():
                 raise
@@ -116,10 +117,8 @@ def keep(made: "Dataset", entry: Path) -> None:
 
 def _link_tree(entry: Path, own: Path) -> None:
     """Give the stage the entry's files: hard links where the file system allows it, else copies."""
-    partial = own.with_name(own.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(entry, partial, copy_function=_link_or_copy)
-    partial.rename(own)
+    with whole_folder(own) as folder:
+        shutil.copytree(entry, folder, copy_function=_link_or_copy)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from data.accounting import DROPPED_ROWS, Rows
 from data.errors import UserError
 from training.adapters import lora_config, quantized_policy, require_quantizer
 from training.best_model import take_best
+from training.changed_world import DrawsAnew, for_these_ranks, was_written_by
 from training.checkpoint import commit, newest_whole
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext, StageResult
@@ -33,12 +35,15 @@ from training.preemption import Preemption
 from training.probe import probe_hooks
 from training.progress import Progress
 from training.prompt_statistics import PROMPTS
+from training.record import flush
 from training.resumable import ResumeState
 from training.rollback import lower_learning_rate, lowered_learning_rate, saved_samples
-from training.rows import VALIDATION_ROWS, stage_rows
+from training.rows import VALIDATION_ROWS, drop_torn_rows, keep_rows, stage_rows
+from training.saving import save
 from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
 from training.walltime import Deadline, end_time, longest_save_s
+from training.whole_folder import whole_folder
 from training.world import barrier, join_deepspeed_on_cpu
 
 FILES = ("metrics.jsonl", "samples.jsonl", ALARMS, PROMPTS, FLAGGED_ROWS, DROPPED_ROWS, VALIDATION_ROWS)
@@ -50,7 +55,16 @@ def run(context: StageContext) -> StageResult:
     if runtime.zero_stage > 0:
         join_deepspeed_on_cpu()
     require_quantizer(stage)
-    arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints")
+    facts = {
+        "processes": runtime.processes,
+        "zero_stage": runtime.zero_stage,
+        "fingerprint": context.planned.fingerprint,
+    }
+    whole = newest_whole(context.folder / "checkpoints", context.world, facts)
+    ranks_before = was_written_by(whole, runtime.processes)
+    checkpoint = whole if whole is None or ranks_before is None else for_these_ranks(context, whole)
+    universal = checkpoint != whole
+    arguments = build_arguments(stage, runtime, context.seed, context.folder / "checkpoints", universal)
     lowered = lowered_learning_rate(context.folder, context.world)
     if lowered is not None:
         arguments.learning_rate = lowered
@@ -58,27 +72,29 @@ def run(context: StageContext) -> StageResult:
     check_unchanged_template(context.record_of(context.parent_name), tokenizer, stage.allow_template_change)
     usable, account = stage_rows(context, tokenizer)
     account["doctor"] = examine_stage(context, usable, tokenizer, arguments)
-    facts = {
-        "processes": runtime.processes,
-        "zero_stage": runtime.zero_stage,
-        "fingerprint": context.planned.fingerprint,
-    }
-    checkpoint = newest_whole(context.folder / "checkpoints", context.world, facts)
     context.training_parent = plain_parent(context)
 
+    drop_torn_rows(context)
     trainer = make_trainer(context, usable, arguments, tokenizer)
+    keep_rows(context)
     require_engine(trainer, context)
     require_a_round(stage, trainer)
     share_gradient_buckets(trainer)
     callback, tracker, preemption = attach(context, trainer, checkpoint)
 
-    def commit_checkpoint(path: Path) -> None:
+    def commit_checkpoint(path: Path, write: Callable[[], None]) -> None:
         callback.write()  # the step's line must not be lost when the process dies right after the checkpoint
-        commit(path, context.world, runtime.keep_checkpoints, facts)
+        if save(trainer, context.world, path, write):
+            flush_lines(context)
+            commit(path, context.world, runtime.keep_checkpoints, facts)
 
     trainer.commit_checkpoint = commit_checkpoint
+    if ranks_before is not None:
+        trainer.add_callback(DrawsAnew(context))
     account |= trainer_account(trainer, stage, account)
-    announce(context, trainer, account, checkpoint)
+    announce(context, trainer, account)
+    if ranks_before is not None:
+        context.say(f"{ranks_before} rank(s) wrote the checkpoint: the same rows in each step, other bits from here on")
     for line in seen_lines(context.pipeline, stage, usable):
         context.say(line)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -104,6 +120,14 @@ def run(context: StageContext) -> StageResult:
         tokenizer_facts=tokenizer_facts(tokenizer),
         files=[name for name in FILES if (context.folder / name).is_file()] + saved_samples(context.folder),
     )
+
+
+def flush_lines(context: StageContext) -> None:
+    """Have the lines of the steps up to a checkpoint on disk before the checkpoint exists."""
+    paths = [context.folder / name for name in ("metrics.jsonl", "samples.jsonl", ALARMS)]
+    for path in paths if context.world.is_main else []:
+        if path.is_file():
+            flush(path)
 
 
 def make_trainer(context: StageContext, usable: Rows, arguments: Any, tokenizer: Any) -> Any:
@@ -160,7 +184,7 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     end = end_time(context.pipeline.runtime.walltime, context.started_unix, os.environ)
     deadline = Deadline(end, longest_save_s(callback.path))
     preemption = Preemption(context.world, context.state, context.stop, deadline)
-    resume = ResumeState(trainer, checkpoint)
+    resume = ResumeState(trainer, checkpoint, context)
     trainer.remove_callback(PrinterCallback)
     measuring = [*held_out_hooks(context, trainer), *probe_hooks(context, trainer, callback)]
     health = HealthCallback(context, callback, getattr(trainer, "on_round", None))
@@ -203,8 +227,9 @@ def plain_parent(context: StageContext) -> Path:
     if not (parent / "adapter_config.json").is_file():
         return parent
     merged = context.folder / "merged_parent"
-    if context.world.is_main and not (merged / "config.json").is_file():
-        load_policy(parent).save_pretrained(str(merged))
+    if context.world.is_main and not merged.is_dir():
+        with whole_folder(merged) as folder:
+            load_policy(parent).save_pretrained(str(folder))
     barrier(context.world)
     return merged
 
@@ -242,12 +267,10 @@ def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[s
     return {"rows_kept": trained, "dropped": dropped, "left_over_per_epoch": trained % step}
 
 
-def announce(context: StageContext, trainer: Any, account: dict[str, Any], checkpoint: Path | None) -> None:
-    """Say what is about to be trained, and what was restored."""
+def announce(context: StageContext, trainer: Any, account: dict[str, Any]) -> None:
+    """Say what is about to be trained."""
     unit = {"sft": "rows", "grpo": "prompts"}.get(context.stage.kind, "pairs")
     context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
-    if checkpoint is not None:
-        context.say(f"resuming from {checkpoint.name}: weights, optimizer, schedule, random numbers and data position")
 
 
 def final_metrics(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from training.config.deepspeed_file import read_file
 from training.estimate.states import CPU_BUCKET
 
 CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig", "reward_model": "RewardConfig"}
@@ -45,12 +46,22 @@ def small_buckets(settings: str | dict[str, Any] | None) -> str | dict[str, Any]
     return settings | {"zero_optimization": settings["zero_optimization"] | buckets}
 
 
-def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path) -> Any:
-    """Return the TRL config object of a stage; what TRL refuses is a UserError naming the stage."""
+def load_universal(settings: str | dict[str, Any] | None) -> dict[str, Any]:
+    """The DeepSpeed config of a stage that resumes from a universal checkpoint (`training.changed_world`)."""
+    content = read_file(Path(settings)) if isinstance(settings, str) else settings
+    assert isinstance(content, dict)
+    return {**content, "checkpoint": {**content.get("checkpoint", {}), "load_universal": True}}
+
+
+def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path, universal: bool = False) -> Any:
+    """Return the TRL config object of a stage; what TRL refuses is a UserError naming the stage.
+
+    With `universal` DeepSpeed reads a checkpoint that another number of ranks wrote.
+    """
     import torch
 
     config_class = getattr(importlib.import_module("trl"), CONFIG_CLASSES[stage.kind])
-    settings = deepspeed_settings(runtime)
+    settings = load_universal(deepspeed_settings(runtime)) if universal else deepspeed_settings(runtime)
     derived: dict[str, Any] = {
         "use_cpu": runtime.zero_stage == 0 and not torch.cuda.is_available(),  # True would switch DeepSpeed off
         "output_dir": str(output_dir),

@@ -41,6 +41,11 @@ class Runtime(Block):
     threads_per_process: Count | None = Field(
         default=None, description="CPU threads of a rank; null divides the cores among the ranks."
     )
+    deterministic: bool = Field(
+        default=False,
+        description="Refuse operations that give other bits from run to run; costs speed on a GPU, nothing on a CPU "
+        "([resume.md](resume.md#the-same-bits)).",
+    )
     tracker: Literal["wandb", "none"] = Field(default="none", description="Where metrics are mirrored.")
     tracker_mode: Literal["auto", "online", "offline", "disabled"] = Field(
         default="auto", description="auto is online with an API key and offline without one."
