@@ -62,7 +62,9 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
 def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
     suites = " + ".join(f"{name} {pipeline.suites[name].items}" for name in stage.suites)
     drawn = f" and {stage.draws} draws at temperature {stage.temperature:g}" if stage.draws else ""
-    return f"{suites} items, greedy{drawn}, up to {stage.max_completion_length} tokens"
+    block = stage.generalisation
+    apart = "" if block is None else f", generalisation 5 x {block.items}"
+    return f"{suites} items, greedy{drawn}{apart}, up to {stage.max_completion_length} tokens"
 
 
 def _rows_in_words(block: DataBlock, unit: str) -> str:

@@ -66,6 +66,23 @@ def paired_difference(
     return gain, gain - half, gain + half
 
 
+def difference(
+    before: float, num_before: int, after: float, num_after: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return (gain, low, high) of after / num_after - before / num_before for successes on two sets of items.
+
+    Newcombe's method 10 for independent rates (Newcombe 1998, Statistics in Medicine 17:873-890): square-and-add of
+    the two Wilson intervals.
+    """
+    first, second = after / num_after, before / num_before
+    first_low, first_high = wilson_interval(after, num_after, confidence)
+    second_low, second_high = wilson_interval(before, num_before, confidence)
+    gain = first - second
+    below = math.hypot(first - first_low, second_high - second)
+    above = math.hypot(first_high - first, second - second_low)
+    return gain, gain - below, gain + above
+
+
 def _z(confidence: float) -> float:
     if not 0 <= confidence < 1:
         raise ValueError(f"confidence={confidence} is not in [0, 1)")

@@ -8,10 +8,13 @@ from collections import defaultdict
 from typing import Any
 
 from data.suites import suite_items
+from training.config.generalisation import NAME
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, pass_at_k, wilson_interval
 from training.facts import tokenizer_facts
+from training.generalisation import generalisation_items, generalisation_metrics
+from training.generalisation_view import generalisation_lines
 from training.identity import derived_seed
 from training.json_lines import write_lines
 from training.plan import data_seed
@@ -25,16 +28,18 @@ def run(context: StageContext) -> StageResult:
     """Decode every suite's items, score them, leave items.jsonl and the rates with their 95 % intervals."""
     stage, world = context.stage, context.world
     items, replaced = suites_items(context)
+    apart, made = asked_apart(context)
     context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     context.say(
         f"{len(items)} items in {len(stage.suites)} suite(s), greedy"
         + (f" and {stage.draws} draws" * bool(stage.draws))
+        + (f"; {len(apart)} of {NAME}" * bool(apart))
     )
-    own = mine(items, world.rank, world.size)
-    rows = interleave(gather(world, measure(context, decoder, own)))
+    rows = over_ranks(context, decoder, items, stage.draws)
+    apart_rows = over_ranks(context, decoder, apart, 0)
     if world.is_main:
-        write_lines(context.folder / "items.jsonl", rows)
+        write_lines(context.folder / "items.jsonl", [*rows, *apart_rows])
     metrics = {
         suite: {**suite_metrics([row for row in rows if row["suite"] == suite], stage), "replaced": replaced[suite]}
         for suite in stage.suites
@@ -45,6 +50,10 @@ def run(context: StageContext) -> StageResult:
             f"{suite}: accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, n={found['n']}), "
             f"format {found['format_rate']:.3f}"
         )
+    if apart:
+        metrics[NAME] = generalisation_metrics(context, apart, apart_rows, made)
+        for line in generalisation_lines(metrics[NAME]):
+            context.say(line)
     used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
     context.ledger.end_step()
     return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
@@ -69,22 +78,39 @@ def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str,
     return items, replaced
 
 
-def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def asked_apart(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The items of `generalisation` and how they were made; none where it is not asked for."""
+    if context.stage.generalisation is None:
+        return [], {}
+    return generalisation_items(context, training_prompts(context) | chosen_by(context))
+
+
+def over_ranks(
+    context: StageContext, decoder: Decoder, items: list[dict[str, Any]], draws: int
+) -> list[dict[str, Any]]:
+    """All items measured, each by one rank, in their order."""
+    if not items:
+        return []
+    own = mine(items, context.world.rank, context.world.size)
+    return interleave(gather(context.world, measure(context, decoder, own, draws)))
+
+
+def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]], draws: int) -> list[dict[str, Any]]:
     """This rank's items with completion, correctness and format, greedy and drawn."""
     stage = context.stage
     prompts = [messages(item["prompt"], context.system) for item in items]
     greedy = decoder.draw(prompts, 1, Sampling(stage.max_completion_length, 0.0), seed=0)
     sampling = Sampling(stage.max_completion_length, stage.temperature, stage.top_p)
     seed = derived_seed(context.seed, f"draws:{context.world.rank}")
-    drawn = decoder.draw(prompts, stage.draws, sampling, seed) if stage.draws else []
+    drawn = decoder.draw(prompts, draws, sampling, seed) if draws else []
     with context.ledger.timing("reward"):
         correct = judge("answer", [draw.text for draw in greedy], items)
         formatted = judge("format", [draw.text for draw in greedy], items)
-        repeated = [item for item in items for _ in range(stage.draws)]
+        repeated = [item for item in items for _ in range(draws)]
         draws_correct = judge("answer", [draw.text for draw in drawn], repeated)
     rows = []
     for place, (item, answer) in enumerate(zip(items, greedy, strict=True)):
-        span = range(place * stage.draws, (place + 1) * stage.draws)
+        span = range(place * draws, (place + 1) * draws)
         rows.append(
             {
                 "suite": item["suite"],

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import UserError
+from data.generalisation import unseen_families
+from data.harder import HARDER_VERSION
+from data.rewording import REWORDING_VERSION
 from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, SampleStage, Stage
 from training.config.chat_templates import chat_template_path
 from training.config.data_cleaning import against_files, against_suites
+from training.config.generalisation import NAME as GENERALISATION
+from training.config.generalisation import generated_sources, trained_families
 from training.config.identity_block import identity_block
 from training.config.probe import Probe
 from training.config.scorers import stage_named
@@ -160,6 +165,8 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         experiment.pop("suites")
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
+        if stage.generalisation is not None:
+            block["generalisation"] = _generalisation(pipeline, stage, pins)
         return block
     experiment.pop("data")
     block["data"] = _data(pipeline, stage.data, stage.name, pins)
@@ -245,6 +252,23 @@ def _suite(pipeline: Pipeline, name: str, pins: Pins) -> dict[str, Any]:
         if chosen_by:
             identity["chosen_by"] = chosen_by
     return identity
+
+
+def _generalisation(pipeline: Pipeline, stage: EvaluateStage, pins: Pins) -> dict[str, Any]:
+    """What decides the items of `generalisation` beside its own block: every stage's rows, which of them the model was
+    trained on, and how ours are made."""
+    generating = dict.fromkeys(name for name, _, _ in generated_sources(pipeline.stages))
+    trained, own = trained_families(pipeline.stages), ancestors(pipeline, stage.parent)
+    block = stage.generalisation
+    assert block is not None
+    return {
+        "seed": data_seed(pipeline, GENERALISATION),
+        "trained": [[*_trained_on(pipeline, {name}, pins), name in own] for name in generating],
+        "excluded": _trained_on(pipeline, {stage.name for stage in pipeline.stages}, pins),
+        "chosen_by": [_chosen_by(pipeline, *chooser, pins) for chooser in choosing_probes(pipeline)],
+        "unseen": unseen_families(trained) if block.unseen is None else block.unseen,
+        "versions": [HARDER_VERSION, REWORDING_VERSION],
+    }
 
 
 def _trained_on(pipeline: Pipeline, names: Collection[str], pins: Pins) -> list[str]:

@@ -242,6 +242,8 @@ def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
         draws = min(DRAWS, block.draws)
         yield _set(owner, f"{at}.draws", draws)
         yield _set(owner, f"{at}.k", [k for k in block.k if k <= draws])
+    if block.generalisation is not None:
+        yield _set(owner, f"{at}.generalisation.items", min(ITEMS, block.generalisation.items))
 
 
 def _data(owner: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:

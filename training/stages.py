@@ -27,6 +27,7 @@ def check_all(pipeline: Any) -> None:
     refused hours later."""
     from tempfile import TemporaryDirectory
 
+    from data.generators import check_families
     from training.adapters import require_quantizer
     from training.config import TRAINING_KINDS
     from training.trainer_args import build_arguments
@@ -38,6 +39,8 @@ def check_all(pipeline: Any) -> None:
                 check_rewards(stage)
             if stage.kind == "sample":
                 check_scorers(stage)
+            if stage.kind == "evaluate" and stage.generalisation is not None:
+                check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))

@@ -51,7 +51,7 @@ def parents_are_earlier_models(pipeline: Pipeline) -> Iterator[Finding]:
 def suites_are_known(pipeline: Pipeline) -> Iterator[Finding]:
     """Every suite that is measured on stands under `suites`."""
     known = ", ".join(pipeline.suites) or "none"
-    for at, decoding in _decodings(pipeline):
+    for at, decoding in decodings(pipeline):
         for position, name in enumerate(decoding.suites):
             if name not in pipeline.suites:
                 hint = nearest(name, pipeline.suites)
@@ -60,7 +60,7 @@ def suites_are_known(pipeline: Pipeline) -> Iterator[Finding]:
 
 def draws_serve_every_k_and_are_used(pipeline: Pipeline) -> Iterator[Finding]:
     """pass@k and maj@k need at least k draws, and sampling settings need any."""
-    for at, decoding in _decodings(pipeline):
+    for at, decoding in decodings(pipeline):
         for position, k in enumerate(decoding.k):
             if k > decoding.draws:
                 yield (*at, "k", position), f"needs at least {k} draws; draws is {decoding.draws}"
@@ -100,13 +100,14 @@ def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterat
 
 def repeated_suites_are_refused(pipeline: Pipeline) -> Iterator[Finding]:
     """A list of suites names each once."""
-    for at, decoding in _decodings(pipeline):
+    for at, decoding in decodings(pipeline):
         for name, times in Counter(decoding.suites).items():
             if times > 1:
                 yield (*at, "suites"), f"names {name} {times} times; once is enough"
 
 
-def _decodings(pipeline: Pipeline) -> Iterator[tuple[KeyPath, Decoding]]:
+def decodings(pipeline: Pipeline) -> Iterator[tuple[KeyPath, Decoding]]:
+    """Yield every block that says how models are measured, with its key path."""
     if pipeline.evaluate is not None:
         yield ("evaluate",), pipeline.evaluate
     for index, stage in enumerate(pipeline.stages):

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from training.config.block import Block, Count, Dtype, PositiveProbability, Temperature
+from training.config.generalisation import Generalisation
 
 
 class Decoding(Block):
@@ -22,6 +23,10 @@ class Decoding(Block):
     )
     dtype: Dtype = Field(default="float32", description="Precision of the weights while decoding.")
     batch_size: Count = Field(default=64, description="Rows decoded together per rank; changes no result.")
+    generalisation: Generalisation | None = Field(
+        default=None,
+        description="Also measure whether the model generalises or recalls (docs/evaluation.md); null does not.",
+    )
 
 
 class EvaluateBlock(Decoding):

@@ -32,6 +32,11 @@ _BLOCKS = (
         "`evaluate`",
         "Expands into `evaluate-base` and, after each sft, dpo and grpo stage X, `evaluate-X`.",
     ),
+    (
+        "Generalisation",
+        "`evaluate.generalisation`",
+        "[evaluation.md](evaluation.md#does-it-generalise-or-recall) tells what is asked.",
+    ),
     ("Suite", "`suites.NAME`", ""),
     (
         "DataBlock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from data.generators import REFUSED_FAMILIES
 from training.config.cross_checks import Finding
@@ -18,14 +18,19 @@ def families_exist_and_take_their_parameters(pipeline: Pipeline) -> Iterator[Fin
     for at, block in data_blocks(pipeline):
         if block.generator is None:
             continue
-        for family, given in block.generator.families.items():
-            here: KeyPath = (*at, "generator", "families", family)
-            if family in REFUSED_FAMILIES:
-                yield here, f"is refused: {REFUSED_FAMILIES[family]}"
-            elif family not in families():
-                yield here, f"reasoning-gym has no such family{nearest(family, families())}"
-            else:
-                yield from _parameter_findings(here, family, given)
+        yield from family_findings((*at, "generator", "families"), block.generator.families)
+
+
+def family_findings(at: KeyPath, named: Mapping[str, dict[str, object]]) -> Iterator[Finding]:
+    """What is wrong with families (name -> parameters) that stand at `at`."""
+    for family, given in named.items():
+        here: KeyPath = (*at, family)
+        if family in REFUSED_FAMILIES:
+            yield here, f"is refused: {REFUSED_FAMILIES[family]}"
+        elif family not in families():
+            yield here, f"reasoning-gym has no such family{nearest(family, families())}"
+        else:
+            yield from _parameter_findings(here, family, given)
 
 
 def _parameter_findings(at: KeyPath, family: str, given: dict[str, object]) -> Iterator[Finding]:

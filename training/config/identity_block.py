@@ -39,6 +39,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
         block.pop("probe", None)  # it changes nothing that is trained
     if block.get("dynamic_sampling", 0) is None:
         block.pop("dynamic_sampling")  # not asked for: the experiment is what it was before there was the key
+    if block.get("generalisation", 0) is None:
+        block.pop("generalisation")
     if "data" in block:
         for name in ("path", "hub", "callable", "stage", "streaming", "license", "max_bad_rows", "max_flagged_rows"):
             block["data"].pop(name)

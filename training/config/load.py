@@ -16,6 +16,7 @@ from training.config import (
     cross_checks,
     deepspeed_file,
     family_checks,
+    generalisation_checks,
     loss_checks,
     name_checks,
     packing_checks,
@@ -53,6 +54,7 @@ RULES = (
     name_checks.rewards_exist_and_take_their_parameters,
     name_checks.bundled_models_are_shipped,
     family_checks.families_exist_and_take_their_parameters,
+    *generalisation_checks.RULES,
     slurm_checks.ranks_have_slots,
     deepspeed_file.deepspeed_file_agrees,
 )

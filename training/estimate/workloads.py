@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import UserError
+from data.generalisation import PARTS
 from training.config import (
     EvaluateStage,
     GrpoStage,
@@ -60,7 +61,8 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
         rows, _ = num_rows(pipeline, stage.data)
         return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
     items = sum(pipeline.suites[name].items for name in stage.suites)
-    return decoding_job(stage, items * (1 + stage.draws), runtime.processes, device)
+    apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
+    return decoding_job(stage, items * (1 + stage.draws) + apart, runtime.processes, device)
 
 
 def decoding_job(

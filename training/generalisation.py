@@ -1,0 +1,178 @@
+"""The generalisation part of an evaluation: what is asked, and what the answers say about recall and transfer.
+
+A model is judged on the rows, families and parameters that its own ancestors trained on; the base, which trained on
+nothing, on all of them: its gaps show what the parts differ by without training.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from data.formats import convert, normalise
+from data.generalisation import (
+    PARTS,
+    Item,
+    TrainedFamily,
+    fresh_items,
+    harder_items,
+    raised_parameters,
+    reworded_items,
+    suite_of,
+    trained_items,
+    unseen_families,
+    unseen_items,
+)
+from data.normalise import prompt_text
+from data.sources import load_rows
+from data.splits import held_out
+from training.config.data_blocks import PURPOSES
+from training.config.generalisation import NAME, Generalisation, trained_families
+from training.context import StageContext
+from training.estimates import difference, paired_difference, wilson_interval
+from training.identity import canonical_json, derived_seed
+from training.plan import data_seed, seeded_sources
+from training.plan_parents import ancestors
+from training.questions import training_prompts
+from training.record import read_record
+
+
+def generalisation_items(context: StageContext, taken: set[str]) -> tuple[list[Item], dict[str, Any]]:
+    """Return the items of all five parts, and what stands in the record of how the harder ones were made.
+
+    `taken` are normalised prompts that no new instance may equal: what stages train on or choose by.
+    """
+    block: Generalisation = context.stage.generalisation
+    seed = data_seed(context.pipeline, NAME)
+    families = families_with_rows(context)
+    trained = trained_items(families, block.items, seed)
+    raised, left_out = raised_parameters(trained_families(context.pipeline.stages), block.harder)
+    unseen = unseen_families(trained_families(context.pipeline.stages)) if block.unseen is None else block.unseen
+    items = [
+        *trained,
+        *reworded_items(trained),
+        *fresh_items(families, block.items, derived_seed(seed, "fresh"), taken),
+        *harder_items(raised, families, block.items, derived_seed(seed, "harder"), taken),
+        *unseen_items(unseen, block.items, derived_seed(seed, "unseen"), taken),
+    ]
+    return items, {"harder": raised, "not_harder": left_out}
+
+
+def families_with_rows(context: StageContext) -> list[TrainedFamily]:
+    """Every (family, parameters) that stages train on, with the rows of it that they do train on.
+
+    Rows that a stage holds out for validation or leaves out because a suite asks the same are not among them.
+    """
+    parameters: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str], dict[str, Item]] = {}
+    for stage in context.pipeline.stages:
+        for known, row in _stage_rows(context, stage):
+            key = (row["family"], canonical_json(known))
+            parameters[key] = known
+            found = rows.setdefault(key, {}).setdefault(normalise(row["prompt"]), row)
+            found["stages"] = sorted({*found["stages"], stage.name})
+    return [
+        TrainedFamily(key[0], parameters[key], _stages_of(found.values()), tuple(found.values()))
+        for key, found in rows.items()
+    ]
+
+
+def _stages_of(rows: Collection[Item]) -> tuple[str, ...]:
+    return tuple(sorted({stage for row in rows for stage in row["stages"]}))
+
+
+def _stage_rows(context: StageContext, stage: Any) -> list[tuple[dict[str, Any], Item]]:
+    """(parameters of its family, row) of each generated row that one stage trains on."""
+    block = getattr(stage, "data", None)
+    if block is None or all(part.generator is None for part in block.sources):
+        return []
+    seed = data_seed(context.pipeline, stage.name)
+    kept = training_prompts(context, {stage.name})
+    found: list[tuple[dict[str, Any], Item]] = []
+    for part, part_seed in seeded_sources(block, seed):
+        if part.generator is None:
+            continue
+        loaded = load_rows(part, part_seed, pin=context.pin)
+        converted = convert(loaded, PURPOSES[stage.kind], context.system, part.format).rows
+        own = []
+        for number, (row, shaped) in enumerate(zip(loaded.rows, converted, strict=True)):
+            aside = block.validation is not None and held_out(prompt_text(shaped), block.validation.share, seed)
+            if normalise(row["prompt"]) in kept and not aside:
+                item = {"item": f"{stage.name}/{number}", "prompt": row["prompt"], "answer": row["answer"]}
+                own.append((part.generator.families[row["family"]], item | {"family": row["family"], "stages": []}))
+        found += own[: part.limit]
+    return found
+
+
+def generalisation_metrics(
+    context: StageContext, items: Sequence[Item], rows: Sequence[dict[str, Any]], made: dict[str, Any]
+) -> dict[str, Any]:
+    """The block `generalisation` of an evaluation's metrics; `rows` are the judged answers to `items`, in order.
+
+    `n` counts all that were asked, a part's own `n` those that count for this model.
+    """
+    own = ancestors(context.pipeline, context.parent_name)
+    trained_by = own & {stage for item in items for stage in item["stages"] or ()}
+    counted = [
+        row for item, row in zip(items, rows, strict=True) if not trained_by or counts_for(trained_by, item["stages"])
+    ]
+    tokens = sum(row["tokens"] for row in rows) / len(rows)
+    asked = {"n": len(rows), "mean_tokens": tokens}
+    return {**asked, **summarise_parts(counted), "trained_by": passes(context, trained_by), **made}
+
+
+def counts_for(own: Collection[str], stages: Sequence[str] | None) -> bool:
+    """Whether an item belongs to a model that the stages `own` trained: theirs, or of a family that none trains on."""
+    return stages is None or not set(own).isdisjoint(stages)
+
+
+def passes(context: StageContext, stages: Collection[str]) -> dict[str, float | None]:
+    """How often each stage went through its rows (epochs); None for a stage that draws and does not train."""
+    records = {name: read_record(context.folder_of(name)) or {} for name in sorted(stages)}
+    return {name: record.get("metrics", {}).get("epoch") for name, record in records.items()}
+
+
+def summarise_parts(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rates of the five parts with 95 % intervals, and the gaps between them; a part without items is None.
+
+    memorisation_gap: trained minus fresh, two sets of questions. rewording_gap: trained minus reworded, paired on the
+    row. difficulty_gap: fresh minus harder.
+    """
+    outcomes = {part: _outcomes(rows, part) for part in PARTS}
+    return {
+        "parts": {part: _rates([row for row in rows if row["suite"] == suite_of(part)]) for part in PARTS},
+        "memorisation_gap": _unpaired(outcomes["trained"], outcomes["fresh"]),
+        "rewording_gap": _paired(outcomes["trained"], outcomes["reworded"]),
+        "difficulty_gap": _unpaired(outcomes["fresh"], outcomes["harder"]),
+    }
+
+
+def _outcomes(rows: Sequence[dict[str, Any]], part: str) -> dict[str, int]:
+    return {row["item"]: row["correct"] for row in rows if row["suite"] == suite_of(part)}
+
+
+def _rates(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    n, right = len(rows), sum(row["correct"] for row in rows)
+    families: dict[str, list[int]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row["correct"])
+    return {
+        "accuracy": right / n,
+        "ci95": list(wilson_interval(right, n)),
+        "n": n,
+        "families": {name: {"accuracy": sum(c) / len(c), "n": len(c)} for name, c in sorted(families.items())},
+    }
+
+
+def _unpaired(first: dict[str, int], second: dict[str, int]) -> dict[str, Any] | None:
+    if not first or not second:
+        return None
+    gain, low, high = difference(sum(second.values()), len(second), sum(first.values()), len(first))
+    return {"difference": gain, "ci95": [low, high], "n": [len(first), len(second)]}
+
+
+def _paired(first: dict[str, int], second: dict[str, int]) -> dict[str, Any] | None:
+    if not first:
+        return None
+    gain, low, high = paired_difference([second[item] for item in first], list(first.values()))
+    return {"difference": gain, "ci95": [low, high], "n": len(first)}
