@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +63,18 @@ def run_node(
     rendezvous: Rendezvous | None = None,
     inherit: Sequence[int] = (),
     end_time: float | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> RanksEnd:
-    """Start one node's ranks and wait for them; every rank's state file says afterwards how it ended."""
+    """Start one node's ranks and wait for them; every rank's state file says afterwards how it ended.
+
+    `look` is called ten times a second while they run.
+    """
     runtime = ranks.runtime
     environments = rank_environments(runtime, ranks.offline, node=node, rendezvous=rendezvous, end_time=end_time)
     if node == 0:
         print(f"{ranks.stage.name}  {world_in_words(runtime, environments[0])}", flush=True)
     local = [int(environment.get("RANK", 0)) for environment in environments]
-    watches: list[Watch] = []
+    watches: list[Watch] = [lambda _: look()]
     if runtime.nodes > 1:
         watches.append(OtherNodes(ranks.logs, ranks.label, node, runtime.nodes))
     forget_rank_states(ranks.stage.folder, local, runtime.processes)

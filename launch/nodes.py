@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from launch.follow import LogFollower, tail
@@ -52,8 +52,11 @@ def run_on_nodes(
     logs: Path,
     label: str,
     end_time: float | None = None,
+    look: Callable[[], None] = lambda: None,
 ) -> RanksEnd:
     """Run `command` (a `launch.node`) once on every node and wait for all; rank 0's output is copied to ours.
+
+    `look` is called several times a second meanwhile.
 
     A first TERM, USR1 or INT is passed on as USR1, after which ranks checkpoint: srun hands that to its tasks, while a
     TERM makes it end them. The second is the TERM.
@@ -81,6 +84,7 @@ def run_on_nodes(
             while step.poll() is None:
                 _pass_on(step, inbox, end_time)
                 follower.copy(sys.stdout)
+                look()
                 time.sleep(POLL_S)
         finally:
             if step.poll() is None:

@@ -22,6 +22,7 @@ from launch.ranks import run_ranks
 from launch.ranks_end import RanksEnd, failure_text
 from launch.rendezvous import slurm_rendezvous
 from launch.room import require_room
+from launch.screen import live_board
 from launch.slots import require_hosts
 from launch.slurm.container import container_of, inside, one_task_inside
 from training.config import Pipeline, Runtime, load_pipeline
@@ -63,12 +64,13 @@ def run(request: RunRequest) -> int:
         say(f"posttrain: {pipeline.name} in {folder.path}, {ranks_in_words(pipeline.runtime)}")
         code = 0 if plan.done else check_configs(request, pipeline, folder, lock)
         if code == 0:
-            code = run_stages(
-                plan,
-                lambda stage: start_ranks(request, pipeline, folder, lock, stage),
-                request.past_gates,
-                lambda: write_down(request, pipeline, folder, plan_run(pipeline, folder.path)),
-            )
+            with live_board(folder) as look:
+                code = run_stages(
+                    plan,
+                    lambda stage: start_ranks(request, pipeline, folder, lock, stage, look),
+                    request.past_gates,
+                    lambda: write_down(request, pipeline, folder, plan_run(pipeline, folder.path)),
+                )
         if code in (0, GATE_NOT_MET):
             show_results(folder)
     say(f"total {duration(time.monotonic() - started)}. {closing(code, folder)}")
@@ -169,9 +171,14 @@ def check_configs(request: RunRequest, pipeline: Pipeline, folder: RunFolder, lo
 
 
 def start_ranks(
-    request: RunRequest, pipeline: Pipeline, folder: RunFolder, lock: RunLock, stage: PlannedStage
+    request: RunRequest,
+    pipeline: Pipeline,
+    folder: RunFolder,
+    lock: RunLock,
+    stage: PlannedStage,
+    look: Callable[[], None] = lambda: None,
 ) -> RanksEnd:
-    """Start the stage's ranks, on this host or on the nodes of a Slurm job."""
+    """Start the stage's ranks, on this host or on the nodes of a Slurm job; `look` is called while they run."""
     command = stage_command(request.config_path, ["--stage", stage.name], request.overrides, folder.path, request.debug)
     # the base is copied, not trained: one process, which may download for as long as it takes
     runtime = Runtime(stall_limit=None) if stage.name == BASE else pipeline.runtime
@@ -184,11 +191,11 @@ def start_ranks(
         say("the run's time is over")
         return RanksEnd({}, signals=[signal.SIGTERM])
     if runtime.nodes == 1 and (container is None or stage.name == BASE):
-        return run_node(ranks, inherit=[lock.fileno], end_time=end)
+        return run_node(ranks, inherit=[lock.fileno], end_time=end, look=look)
     step = node_command(command)
     if container is not None:
         step = inside(container, step, request.config_path, folder.path)
-    return run_on_nodes(step, runtime, slurm_rendezvous(runtime), ranks.logs, ranks.label, end)
+    return run_on_nodes(step, runtime, slurm_rendezvous(runtime), ranks.logs, ranks.label, end, look)
 
 
 def show_results(folder: RunFolder) -> None:

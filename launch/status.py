@@ -6,6 +6,7 @@ from typing import Any
 from launch.lock import LOCK_NAME, owner_alive, read_owner, stage_locks
 from launch.slurm.status import jobs_text
 from launch.words import table
+from training.balance import balance_words
 from training.environment import describe_environment, environment_differences
 from training.rank_state import read_rank_states
 from training.record import missing_files, read_record
@@ -26,16 +27,20 @@ def status_text(run: RunFolder) -> str:
     resolved = run.read_resolved() or {}
     used = {folder: name for name, folder in resolved.get("folders", {}).items()}
     present = describe_environment()
-    rows, warnings = [], []
+    rows, warnings, balances = [], [], []
     for folder in run.stages():
         record = read_record(folder.path)
         in_use = "in use" if folder.path.name in used else "unused"
-        rows.append([folder.path.name, in_use, _state(folder, record), _headline(record)])
+        rows.append([folder.path.name, in_use, _state(folder, record), headline(record)])
         if record is not None and in_use == "in use":
             warnings += _warnings(folder.path, record, present)
+        if in_use == "in use":
+            balances += _balance(folder, record)
     waiting = [name for name, folder in resolved.get("folders", {}).items() if not (run.path / folder).is_dir()]
-    lines = [f"{resolved.get('name', run.path.name)} in {run.path}: {_runner(run)}", ""]
+    lines = [f"{resolved.get('name', run.path.name)} in {run.path}: {_running(run)}", ""]
     lines.append(table(["folder", "use", "state", "result"], rows) if rows else "no stage has started")
+    if balances:
+        lines += ["", *balances]
     if waiting:
         lines += ["", f"not started: {', '.join(waiting)}"]
     jobs = jobs_text(run.path)
@@ -52,17 +57,35 @@ def status_text(run: RunFolder) -> str:
     return "\n".join(lines)
 
 
-def _runner(run: RunFolder) -> str:
-    """Who holds the lock of the run, or those of its stages."""
-    runners = []
+def _running(run: RunFolder) -> str:
+    return ", ".join(f"running ({who})" for who in runners(run)) or "not running"
+
+
+def runners(run: RunFolder) -> list[str]:
+    """Who holds the lock of the run, or those of its stages, in words."""
+    found = []
     for path in [run.path / LOCK_NAME, *stage_locks(run.path)]:
         owner = read_owner(path)
         if owner is not None and owner_alive(owner, path):
             what = "" if path.name == LOCK_NAME else f"{path.stem}, "
             job = f"job {owner['slurm_job']}, " if "slurm_job" in owner else ""
             since = owner.get("started_at", "?")
-            runners.append(f"running ({what}{job}process {owner['pid']} on {owner['host']} since {since})")
-    return ", ".join(runners) or "not running"
+            found.append(f"{what}{job}process {owner['pid']} on {owner['host']} since {since}")
+    return found
+
+
+def _balance(folder: StageFolder, record: dict[str, Any] | None) -> list[str]:
+    """Which rank of a stage with several was slowest how often, from its record or its ranks so far."""
+    states = read_rank_states(folder.path)
+    facts = record["ledger"].get("balance") if record is not None and "ledger" in record else None
+    if record is None and states:
+        facts = states[0].get("balance")
+    return [] if facts is None else [f"{folder.name}: {balance_words(facts, host_of(states, facts['slowest_rank']))}"]
+
+
+def host_of(states: list[dict[str, Any]], rank: int) -> str | None:
+    """The host of a rank, where its state file tells."""
+    return str(states[rank]["host"]) if rank < len(states) and states[rank].get("host") else None
 
 
 def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:
@@ -77,7 +100,7 @@ def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:
     return f"{slowest.get('outcome') or slowest.get('phase')}{step}{message.splitlines()[0] if message else ''}"
 
 
-def _headline(record: dict[str, Any] | None) -> str:
+def headline(record: dict[str, Any] | None) -> str:
     """The few numbers a person looks for first."""
     if record is None:
         return ""

@@ -57,7 +57,9 @@ class Decoder:
 
         def on_rows_done(rows: int) -> None:
             progress.advance(rows * world.size)
-            self.context.state.update(phase="generate", step=progress.done, max_steps=progress.total)
+            eta = progress.eta
+            left = None if eta is None else [eta.likely_s, eta.low_s, eta.high_s]
+            self.context.state.update(phase="generate", step=progress.done, max_steps=progress.total, eta_s=left)
 
         eos = eos_ids(self.model, self.tokenizer)
         with self.context.ledger.timing("generate"):

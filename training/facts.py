@@ -1,9 +1,12 @@
 """Facts that several kinds of stages put into their records: rewards, tokenizer, time and memory."""
 
+import platform
 import time
 from typing import TYPE_CHECKING, Any
 
+from training.balance import Balance
 from training.context import StageContext
+from training.json_lines import whole_lines
 from training.models import special_tokens, template_sha256
 from training.world import gather, peak_memory_gb
 
@@ -24,12 +27,29 @@ def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
 
 
 def ledger_facts(context: StageContext) -> dict[str, Any]:
-    """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank."""
-    ranks = gather(context.world, {"timing": context.ledger.totals, "gb": peak_memory_gb()})
+    """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank.
+
+    With several ranks also each one's host, seconds by phase and own work, and how even they were (training.balance).
+    """
+    own = {"host": platform.node(), "own_s": context.ledger.own_s, "gb": peak_memory_gb()}
+    ranks = gather(context.world, {"timing": context.ledger.totals, **own})
     phases = ranks[0]["timing"]
-    return {
+    facts = {
         "wall_s": round(time.monotonic() - context.started + context.ledger.restored_s, 3),
         "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
         "overlap_s": {},
         "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
     }
+    return facts | (_by_rank(context, ranks) if len(ranks) > 1 else {})
+
+
+def _by_rank(context: StageContext, ranks: list[dict[str, Any]]) -> dict[str, Any]:
+    each = [
+        {
+            "host": rank["host"],
+            "own_s": round(rank["own_s"], 3),
+            "timing_s": {name: round(seconds, 3) for name, seconds in rank["timing"].items()},
+        }
+        for rank in ranks
+    ]
+    return {"ranks": each, "balance": Balance(whole_lines(context.folder / "metrics.jsonl")).facts()}

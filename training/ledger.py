@@ -34,6 +34,7 @@ class Ledger:
         self._step_started = self._since
         self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
+        self.own_s = 0.0  # what this rank worked by itself, not waiting for others (training.balance)
         self.restored_s = 0.0  # of the totals' steps, those of earlier attempts at the stage
         self.on_change: Callable[[str | None], None] = lambda phase: None  # hears each phase that begins or goes on
 

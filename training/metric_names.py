@@ -222,7 +222,17 @@ METRICS: dict[str, Metric] = {
         "Slowest rank", "s", "The same phase on the rank that spent most; with several ranks only."
     ),
     "overlap_s/*": Metric("Beside the main thread", "s", "Work done beside the main thread; not part of the sum."),
-    "rank/slowest": Metric("Slowest rank", "rank", "The rank that was busiest in this step; with several ranks only."),
+    "rank/slowest": Metric(
+        "Slowest rank",
+        "rank",
+        "The rank with the most work of its own in this step (fetching rows, forward passes, scoring); with several "
+        "ranks only.",
+    ),
+    "rank/imbalance": Metric(
+        "Imbalance",
+        "share",
+        "By how much the slowest rank's own work is above the mean of all; with several ranks only.",
+    ),
     "perf/tokens_per_s": Metric("Throughput", "tokens/s", "Unpadded tokens trained on per second, over all ranks."),
     "perf/samples_per_s": Metric("Throughput", "rows/s", "Rows trained on per second, over all ranks."),
     "perf/scored_per_s": Metric(

@@ -6,12 +6,15 @@ over ranks; `timing_s_max/*` when there are several), `perf/*`, and the slowest 
 
 import json
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.balance import Balance, OwnWork, step_balance
+from training.json_lines import whole_lines
 from training.json_lines import whole_lines
 from training.ledger import Ledger, time_engine
 from training.progress import Progress
@@ -19,7 +22,9 @@ from training.rank_state import RankState
 from training.record import flush
 from training.world import World, gather, peak_memory_gb
 
-SHOWN = ("loss", "reward", "rewards/margins")
+SHOWN = ("loss", "reward", "rewards/margins", "rewards/accuracies", "accuracy", "mean_token_accuracy")
+PROBED = "probe/*/accuracy"
+"""What a progress line and the rank's state show of a step, where the trainer logs it."""
 TIMES_OF_EVALUATION = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 """The ledger has the time (`timing_s/evaluate`)."""
 
@@ -34,6 +39,8 @@ class MetricsCallback(TrainerCallback):
         self.flops_per_token = 0.0
         self.peak_flops = 0.0
         self.pending: dict[str, Any] = {}
+        self.own_work = OwnWork()
+        self.balance = Balance()  # on rank 0
         self._tokens = self._rows = self._positions = 0
 
     def count(self, tokens: int, rows: int, positions: int) -> None:
@@ -49,6 +56,7 @@ class MetricsCallback(TrainerCallback):
         time_engine(self.ledger, self.trainer)
         if self.world.is_main:
             cut_back(self.path, state.global_step)
+            self.balance = Balance(whole_lines(self.path))
         spent = seconds_by_phase(whole_lines(self.path)) if self.world.is_main else {}
         self.ledger.restore(gather(self.world, spent)[0])
         self.ledger.begin()
@@ -70,9 +78,14 @@ class MetricsCallback(TrainerCallback):
         """Close the step's account over all ranks."""
         self.write()
         counts = {"tokens": self._tokens, "rows": self._rows, "positions": self._positions}
-        mine = {"timing": self.ledger.end_step(), "gb": peak_memory_gb(), **counts}
+        timing = self.ledger.end_step()
+        self.progress.note(timing)
+        own = self.own_work.take()
+        self.ledger.own_s += own
+        mine = {"timing": timing, "own": own, "gb": peak_memory_gb(), **counts}
         self._tokens = self._rows = self._positions = 0
         self.pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
+        self.balance.note(self.pending)
 
     def _combine(self, ranks: list[dict[str, Any]]) -> dict[str, Any]:
         size = len(ranks)
@@ -81,8 +94,7 @@ class MetricsCallback(TrainerCallback):
         if size > 1:
             record |= {f"timing_s_min/{name}": min(t[name] for t in timings) for name in timings[0]}
             record |= {f"timing_s_max/{name}": max(t[name] for t in timings) for name in timings[0]}
-            busy = [t["step"] - t["unaccounted"] - t["optimizer"] for t in timings]
-            record["rank/slowest"] = busy.index(max(busy))
+            record |= step_balance([rank["own"] for rank in ranks])
         step_s = record["timing_s/step"]
         tokens, rows = sum(r["tokens"] for r in ranks), sum(r["rows"] for r in ranks)
         record["perf/tokens_per_s"] = tokens / step_s
@@ -109,11 +121,23 @@ class MetricsCallback(TrainerCallback):
         self.pending |= {_metric_name(name): value for name, value in logs.items() if name not in TIMES_OF_EVALUATION}
         if "eval_loss" in logs:
             return  # the step itself is shown already
-        shown = {name: self.pending[name] for name in SHOWN if self.pending.get(name) is not None}
-        self.rank_state.update(
-            phase="train", step=state.global_step, max_steps=state.max_steps, metrics=shown, eta_s=self.progress.eta_s
-        )
+        shown = shown_metrics(self.pending)
         self.progress.step(state.global_step, shown, self.pending["perf/tokens_per_s"])
+        self.rank_state.update(
+            phase="train", step=state.global_step, max_steps=state.max_steps, **self._standing(shown)
+        )
+
+    def _standing(self, shown: dict[str, float]) -> dict[str, Any]:
+        """What the rank's state says of a step, for whoever watches the run."""
+        eta = self.progress.eta
+        return {
+            "metrics": shown,
+            "tokens_per_s": self.pending["perf/tokens_per_s"],
+            "eta_s": None if eta is None else [eta.likely_s, eta.low_s, eta.high_s],
+            "timing_s": {name: round(seconds, 3) for name, seconds in self.ledger.totals.items()},
+            "own_s": round(self.ledger.own_s, 3),
+            "balance": self.balance.facts(),
+        }
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -140,6 +164,12 @@ def seconds_by_phase(rows: list[dict[str, Any]]) -> dict[str, float]:
                 phase = name.removeprefix("timing_s/")
                 totals[phase] = totals.get(phase, 0.0) + value
     return totals
+
+
+def shown_metrics(row: dict[str, Any]) -> dict[str, float]:
+    """The few numbers of a step that people look for, under the names they have in metrics.jsonl."""
+    names = [*SHOWN, *(name for name in row if fnmatchcase(name, PROBED))]
+    return {name: row[name] for name in names if row.get(name) is not None}
 
 
 def _metric_name(name: str) -> str:

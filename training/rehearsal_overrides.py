@@ -142,6 +142,8 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
     yield _set("runtime", "runtime.micro_batch_size", _micro(runtime))
     yield _set("runtime", "runtime.checkpoint_every", 1)
     yield _set("runtime", "runtime.threads_per_process", None)
+    if runtime.profile is not None:
+        yield _set("runtime", "runtime.profile", None, "nothing is profiled")
     if runtime.tracker != "none":
         yield _set("runtime", "runtime.tracker_mode", "offline", f"{runtime.tracker}: offline, nothing is sent")
     if runtime.zero_stage > 0 and shutil.which("c++") is None:

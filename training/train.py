@@ -14,6 +14,7 @@ from transformers import PrinterCallback
 from data.accounting import DROPPED_ROWS, Rows
 from data.errors import UserError
 from training.adapters import lora_config, quantized_policy, require_quantizer
+from training.balance import watch_own_work
 from training.best_model import take_best
 from training.changed_world import DrawsAnew, for_these_ranks, was_written_by
 from training.checkpoint import commit, newest_whole
@@ -33,6 +34,7 @@ from training.mixture import seen_lines
 from training.models import check_unchanged_template, load_policy, load_tokenizer
 from training.preemption import Preemption
 from training.probe import probe_hooks
+from training.profiling import profile_hooks
 from training.progress import Progress
 from training.prompt_statistics import PROMPTS
 from training.record import flush
@@ -189,11 +191,12 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     measuring = [*held_out_hooks(context, trainer), *probe_hooks(context, trainer, callback)]
     health = HealthCallback(context, callback, getattr(trainer, "on_round", None))
     lowering = lower_learning_rate(context.folder, trainer, context.world)
-    for hook in (resume, *lowering, callback, *measuring, preemption, health):
+    for hook in (resume, *lowering, callback, *measuring, preemption, health, *profile_hooks(context)):
         trainer.add_callback(hook)
     count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
     if hasattr(trainer, "on_round"):
         trainer.on_round.tracker = tracker
+    callback.own_work = watch_own_work(trainer)
     time_trainer(context.ledger, trainer)
     return callback, tracker, preemption
 

@@ -73,6 +73,7 @@ _BLOCKS = (
         for name, block in DETECTOR_BLOCKS.items()
     ),
     ("Runtime", "`runtime`", "Nothing here enters a fingerprint: a change redoes no stage."),
+    ("Profile", "`runtime.profile`", "[watching.md](watching.md#profiling) shows it at work."),
     ("Slurm", "`runtime.slurm`", "[slurm.md](slurm.md) shows it at work."),
     ("Container", "`runtime.slurm.container`", ""),
 )

@@ -19,6 +19,25 @@ class MicroBatches(Block):
     reward_model: Count = Field(default=4, description="Pairs.")
 
 
+class Profile(Block):
+    """Optimizer steps to be looked at with torch's profiler; never part of an experiment."""
+
+    steps: list[Count] = Field(
+        min_length=2,
+        max_length=2,
+        description="First and last optimizer step, both included.",
+        json_schema_extra={"x-accepted": "[first, last], two whole numbers >= 1"},
+    )
+    ranks: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1, description="Ranks that are profiled.")
+
+    @model_validator(mode="after")
+    def steps_are_in_order(self) -> Profile:
+        first, last = self.steps
+        if last < first:
+            raise ValueError(f"steps [{first}, {last}]: the last is before the first; write [{last}, {first}]")
+        return self
+
+
 class Runtime(Block):
     """Ranks, memory, checkpoints and tracking."""
 
@@ -88,12 +107,26 @@ class Runtime(Block):
         "allocate is an error of the completion.",
     )
     log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
+    profile: Profile | None = Field(
+        default=None,
+        description="Write a torch profiler trace (Chrome trace, gzip) and a table of the 20 operators that took "
+        "longest into each training stage's profile/, for the steps {steps: [10, 12]}; null profiles nothing.",
+    )
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
 
     @model_validator(mode="after")
     def a_deepspeed_file_needs_deepspeed(self) -> Runtime:
         if self.deepspeed_config is not None and self.zero_stage == 0:
             raise ValueError("deepspeed_config would be ignored with zero_stage 0; set zero_stage to 1, 2 or 3")
+        return self
+
+    @model_validator(mode="after")
+    def profiled_ranks_exist(self) -> Runtime:
+        beyond = [rank for rank in self.profile.ranks if rank >= self.processes] if self.profile is not None else []
+        if beyond:
+            raise ValueError(
+                f"profile.ranks names rank {beyond[0]}, but processes is {self.processes}: ranks count from 0"
+            )
         return self
 
     @model_validator(mode="after")
