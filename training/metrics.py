@@ -15,7 +15,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from training.balance import Balance, OwnWork, step_balance
 from training.json_lines import whole_lines
-from training.json_lines import whole_lines
 from training.ledger import Ledger, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
@@ -56,9 +55,9 @@ class MetricsCallback(TrainerCallback):
         time_engine(self.ledger, self.trainer)
         if self.world.is_main:
             cut_back(self.path, state.global_step)
-            self.balance = Balance(whole_lines(self.path))
-        spent = seconds_by_phase(whole_lines(self.path)) if self.world.is_main else {}
-        self.ledger.restore(gather(self.world, spent)[0])
+        rows = whole_lines(self.path) if self.world.is_main else []
+        self.balance = Balance(rows)
+        self.ledger.restore(gather(self.world, seconds_by_phase(rows))[0])
         self.ledger.begin()
         self.progress.start(state.global_step, state.max_steps)
 
