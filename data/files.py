@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from data.errors import UserError
-from data.json_rows import Read, json_lines, json_list
+from data.json_rows import Read, json_lines, json_list, text_document
 from data.row_checks import BadRow
 from data.table_rows import csv_rows, parquet_rows
 
@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[BufferedIOBase, str], Iterator[Read]]] = {
     ".json": json_list,
     ".jsonl": json_lines,
     ".csv": csv_rows,
+    ".txt": text_document,
 }
 SUFFIXES = (*READERS, ".parquet")
 COMPRESSIONS = (".gz", ".zst")
@@ -34,8 +35,8 @@ _DOCUMENT_NAMES = ("license", "licence", "copying", "notice", "readme")
 def data_files(path: Path) -> list[Path]:
     """Return the files that `path` stands for: itself, a finished stage's rows, or a folder's files by name.
 
-    Hidden files and documents (README, LICENSE, .md, .txt) of a folder are no data; any other file that is not read
-    is a UserError, as is a folder without data: nothing is left out in silence.
+    Hidden files and documents (README, LICENSE, .md, .txt) of a folder are no data, unless it holds texts alone; any
+    other file that is not read is a UserError, as is a folder without data: nothing is left out in silence.
     """
     if not path.is_dir():
         return [_existing(path)]
@@ -45,6 +46,7 @@ def data_files(path: Path) -> list[Path]:
         return [path / SAMPLE_ROWS]
     inside = [file for file in path.rglob("*") if file.is_file()]
     files = sorted(file for file in inside if not _is_document(file.relative_to(path)))
+    files = files or sorted(file for file in inside if _is_text(file.relative_to(path)))
     for file in files:
         _kind(file)
     if not files:
@@ -100,6 +102,11 @@ def _kind(path: Path) -> tuple[str, str]:
     if suffix == ".parquet" and compression:
         raise UserError(f"{path}: Parquet is compressed inside; decompress the file")
     return suffix, compression
+
+
+def _is_text(path: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and path.suffix.lower() == ".txt" and path.stem.lower() not in _DOCUMENT_NAMES
 
 
 def _is_document(path: Path) -> bool:

@@ -165,6 +165,18 @@ class _Text:
         return bool(more)
 
 
+def text_document(file: BufferedIOBase, name: str) -> Iterator[Read]:
+    """Yield the one row of a .txt file, {"text": all of it}; UserError with the line of what is not UTF-8."""
+    parts: list[str] = []
+    size = 0
+    for part in _decoded(file, name):
+        size += len(part)
+        if size > MAX_ROW_BYTES:
+            raise UserError(f"{name}: a document of more than {MAX_ROW_BYTES >> 20} MiB; cut it into several files")
+        parts.append(part)
+    yield 1, {"text": "".join(parts)}
+
+
 def _decoded(file: BufferedIOBase, name: str) -> Iterator[str]:
     """Yield the text of a file in chunks that end between characters; UserError with the line of what is not UTF-8."""
     number = 1

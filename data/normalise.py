@@ -56,13 +56,13 @@ def tokens(text: str) -> list[str]:
 
 
 def row_segments(row: Mapping[str, Any], system: str | None = None) -> list[str]:
-    """Return the texts of a row as the trainers' formats make it: prompt, completion, chosen, rejected, answer.
+    """Return the texts of a row as the trainers' formats make it: text, prompt, completion, chosen, rejected, answer.
 
     One segment a message. The message `system`, which the pipeline puts before every row alike, is left out: it says
     nothing about the row.
     """
     segments: list[str] = []
-    for column in ("prompt", "completion", "chosen", "rejected", "answer"):
+    for column in ("text", "prompt", "completion", "chosen", "rejected", "answer"):
         value = row.get(column)
         if isinstance(value, list):
             segments += [m["content"] for m in value if not (m["role"] == "system" and m["content"] == system)]
@@ -72,8 +72,8 @@ def row_segments(row: Mapping[str, Any], system: str | None = None) -> list[str]
 
 
 def prompt_text(row: Mapping[str, Any]) -> str:
-    """Return the normalised prompt of a row that has one, roles included; two rows with the same ask the same."""
-    prompt = row["prompt"]
+    """Return the normalised prompt of a row, roles included, or its raw text; two rows with the same ask the same."""
+    prompt = row["prompt"] if "prompt" in row else row["text"]
     if isinstance(prompt, str):
         return normalised(prompt)
     return "\n".join(f"{message['role']}: {normalised(message['content'])}" for message in prompt)

@@ -2,7 +2,7 @@
 
 from launch.plan_footing import footing
 from launch.plan_money import Money
-from launch.words import table
+from launch.words import counted, table
 from training.estimate.estimate import Estimate, Range, StageEstimate, gpus_that_fit
 from training.estimate.hardware import GB, GPUS
 from training.estimate.memory import PARTS, Memory
@@ -115,8 +115,3 @@ def _numbers(span: Range) -> str:
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def counted(number: int) -> str:
-    """For example "134.5 M" or "671.03 B"."""
-    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"

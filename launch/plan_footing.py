@@ -32,7 +32,7 @@ def _of_stage(stage: StageEstimate) -> Iterator[str]:
     assert stage.time is not None
     assert stage.job is not None
     lengths, work, source = stage.time.lengths, stage.job.workload, stage.time.lengths_from
-    if work.kind in ("sft", "dpo", "reward_model"):
+    if work.kind in ("pretrain", "sft", "dpo", "reward_model"):
         yield f"{lengths.row:.0f} of at most {work.sequence_length} tokens a row ({source})"
     else:
         of = f"{lengths.completion:.0f} of at most {work.completion_length}"

@@ -1,14 +1,30 @@
 """`posttrain plan` in words: the stages, what each will do and why, and what one step of it means."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from data.errors import UserError
 from launch.run import ranks_in_words
-from launch.words import table
-from training.config import DataBlock, EvaluateStage, GrpoStage, Pipeline, SampleStage
+from launch.words import counted, table
+from training.config import (
+    DataBlock,
+    EvaluateStage,
+    GrpoStage,
+    MergeStage,
+    Pipeline,
+    SampleStage,
+    SurgeryStage,
+    UpcycleStage,
+    UpscaleStage,
+)
 from training.config.deepspeed_file import auto_lines
 from training.estimate.batch_algebra import UNITS, algebra, in_words
+from training.estimate.parameters import count
+from training.estimate.shape import shape_of
 from training.mixture import planned_lines
 from training.plan import PlannedStage, RunPlan
+from training.plan_parents import parent_names
+from training.surgery.lineage import configs_of
 
 
 def plan_text(pipeline: Pipeline, plan: RunPlan) -> str:
@@ -45,6 +61,8 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
     for stage in pipeline.stages:
         if isinstance(stage, EvaluateStage):
             evaluations.setdefault(_evaluation(pipeline, stage), []).append(stage.parent)
+        elif isinstance(stage, SurgeryStage):
+            yield f"{stage.name}: {_surgery(pipeline, stage)}"
         elif isinstance(stage, SampleStage):
             teacher = "" if stage.model is None else f" of {stage.model}"
             prompts = _rows_in_words(stage.data, "prompts")
@@ -53,7 +71,7 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
             unit = "prompts" if isinstance(stage, GrpoStage) else UNITS[stage.kind]
             sizes = algebra(pipeline, stage, pipeline.runtime)
             yield f"{stage.name}: {in_words(sizes, _rows_in_words(stage.data, unit))}"
-        if not isinstance(stage, EvaluateStage):
+        if hasattr(stage, "data"):
             yield from (f"{stage.name}: {line}" for line in planned_lines(pipeline, stage))
     for text, models in evaluations.items():
         yield f"evaluate {', '.join(models)}: {text}"
@@ -65,6 +83,34 @@ def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
     block = stage.generalisation
     apart = "" if block is None else f", generalisation 5 x {block.items}"
     return f"{suites} items, greedy{drawn}{apart}, up to {stage.max_completion_length} tokens"
+
+
+def _surgery(pipeline: Pipeline, stage: SurgeryStage) -> str:
+    """What the stage makes, with the sizes before and after where the base's config can be found."""
+    if isinstance(stage, MergeStage):
+        parents = parent_names(stage)
+        what = f"{stage.method} of {', '.join(stage.from_)}"
+        return what if len(parents) == len(stage.from_) else f"{what} over {parents[-1]}"
+    try:
+        configs = configs_of(pipeline)
+        before, after = shape_of(_config(configs, stage.parent)), shape_of(_config(configs, stage.name))
+    except UserError as error:
+        return f"sizes not known: {error}"
+    sizes = f"{counted(count(before).total)} -> {counted(count(after).total)} parameters"
+    if isinstance(stage, UpscaleStage):
+        return f"{before.layers} layers less {stage.drop_layers}, twice = {after.layers} layers, {sizes}"
+    assert isinstance(stage, UpcycleStage)
+    return (
+        f"{stage.experts} experts, {stage.experts_per_token} + {stage.shared_experts} shared a token, in "
+        f"{after.layers - stage.dense_layers} of {after.layers} layers, {sizes}, {counted(count(after).active)} active"
+    )
+
+
+def _config(configs: dict[str, dict[str, Any] | str], name: str) -> dict[str, Any]:
+    found = configs[name]
+    if isinstance(found, str):
+        raise UserError(found)
+    return found
 
 
 def _rows_in_words(block: DataBlock, unit: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from launch.run import say
 from training.checkpoint import committed
-from training.config import MODEL_KINDS
+from training.config import TRAINING_KINDS
 from training.exit_codes import PREEMPTED
 from training.plan import PlannedStage, RunPlan
 from training.rank_state import read_rank_states
@@ -76,7 +76,7 @@ class Saboteur:
     """
 
     def __init__(self, plan: RunPlan, processes: int, hows: list[How]) -> None:
-        self.stages = [stage for stage in plan.stages if stage.kind in MODEL_KINDS]
+        self.stages = [stage for stage in plan.stages if stage.kind in TRAINING_KINDS and stage.kind != "reward_model"]
         self.processes = processes
         self.hows = hows
         self.struck: PlannedStage | None = None

@@ -1,7 +1,8 @@
 """Whether the disk has room for what a run will leave: told before its first stage, not at the save of its last.
 
 Counted are the weights of the stages to do and the checkpoints of the hungriest of them, from the parameter count of
-the model's config; rows, logs and metrics are small beside them. Stages that train an adapter leave less than counted.
+the largest model's config; rows, logs and metrics are small beside them. Stages that train an adapter leave less than
+counted.
 """
 
 import shutil
@@ -10,7 +11,9 @@ from pathlib import Path
 from data.errors import UserError
 from launch.words import size
 from training.config import Pipeline
+from training.config.stage_base import SurgeryStage
 from training.config.stages import ModelStage
+from training.estimate.estimate import stage_shapes
 from training.estimate.known_models import find_config
 from training.estimate.parameters import count
 from training.estimate.shape import shape_of
@@ -24,16 +27,21 @@ WEIGHT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 def bytes_needed(pipeline: Pipeline, planned: list[PlannedStage]) -> int:
     """Bytes that those of `planned` without a record will write at most; 0 where the model's size cannot be told."""
     try:
-        parameters = count(shape_of(find_config(pipeline.model))).total
+        base = shape_of(find_config(pipeline.model))
     except UserError:
         return 0
+    largest = [base, *stage_shapes(pipeline, base).values()]
+    parameters = max(count(shape).total for shape in largest)
     to_do = [each.stage for each in planned if each.state != "done"]
     training = [stage for stage in to_do if isinstance(stage, ModelStage)]
     whole = [stage for stage in training if stage.lora is None]
     kept = pipeline.runtime.keep_checkpoints + 1 if pipeline.runtime.checkpoint_every else 1
     merged = [stage for stage in training if stage.lora is None or stage.lora.save == "merged"]
     weights = sum(WEIGHT_BYTES[stage.save_dtype] for stage in merged)
-    return parameters * (weights + (CHECKPOINT_BYTES * kept if whole else 0))
+    shapes = stage_shapes(pipeline, base)
+    made = [stage for stage in to_do if isinstance(stage, SurgeryStage)]
+    surgery = sum(count(shapes[stage.name]).total * WEIGHT_BYTES[stage.save_dtype or "float32"] for stage in made)
+    return surgery + parameters * (weights + (CHECKPOINT_BYTES * kept if whole else 0))
 
 
 def require_room(pipeline: Pipeline, folder: Path, planned: list[PlannedStage]) -> None:

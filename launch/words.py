@@ -11,6 +11,11 @@ def size(num_bytes: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def counted(number: int) -> str:
+    """Return for example "134.5 M" or "671.03 B"."""
+    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.1f} M"
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """Return columns padded to their widest cell, two spaces apart; the last column is not padded."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]

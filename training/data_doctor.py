@@ -90,7 +90,12 @@ def context_length(model: Path) -> int | None:
 
 def token_rows(kind: str, tokens: "Dataset", numbers: list[int], window: slice) -> Iterator[TokenRow]:
     """The doctor's rows from tokenised ones; `numbers` are those of the source, in the same order."""
-    read = {"sft": _sft_sequences, "dpo": _pair_sequences, "reward_model": _scored_sequences}[kind]
+    read = {
+        "pretrain": _sft_sequences,
+        "sft": _sft_sequences,
+        "dpo": _pair_sequences,
+        "reward_model": _scored_sequences,
+    }[kind]
     place = 0
     for batch in tokens.iter(batch_size=BATCH):
         for at in range(len(batch[PROMPT_MATCHES])):

@@ -33,6 +33,7 @@ def can_score_trained_positions(model: PreTrainedModel) -> bool:
 
 
 HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's head
+    "pretrain": ("log_probs", "entropy", "is_top1"),
     "sft": ("log_probs", "entropy", "is_top1"),
     "dpo": ("log_probs", "entropy", "mean_logits", "is_top1"),
     "grpo": ("log_probs", "entropy"),

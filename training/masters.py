@@ -11,12 +11,14 @@ from training.world import World, barrier
 def master_state(trainer: Any) -> dict[str, Any]:
     """Trained parameters in float32 by name, on the CPU; every rank must call this (ZeRO gathers them).
 
-    Under DeepSpeed the masters live in the optimizer's partitions; elsewhere the parameters are the masters.
+    Under DeepSpeed the masters live in the optimizer's partitions; elsewhere the parameters are the masters. What a
+    model keeps beside its parameters (a router's selection bias) comes as it is.
     """
     engine = getattr(trainer, "deepspeed", None)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     if engine is None:
-        return {name: p.detach().cpu().float() for name, p in model.named_parameters() if p.requires_grad}
+        trained = {name: p.detach().cpu().float() for name, p in model.named_parameters() if p.requires_grad}
+        return trained | kept_buffers(model)
     from deepspeed.utils import safe_get_full_fp32_param
 
     state = {}
@@ -24,7 +26,15 @@ def master_state(trainer: Any) -> dict[str, Any]:
         if parameter.requires_grad:
             master = safe_get_full_fp32_param(parameter)
             state[name] = master.detach().cpu().clone()
-    return state
+    return state | kept_buffers(engine.module)
+
+
+def kept_buffers(model: Any) -> dict[str, Any]:
+    """The buffers that belong to a model's weights, on the CPU; none where only adapters are trained."""
+    if hasattr(model, "peft_config"):
+        return {}
+    saved = model.state_dict().keys()
+    return {name: buffer.detach().cpu().clone() for name, buffer in model.named_buffers() if name in saved}
 
 
 def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder: Path, world: World) -> None:

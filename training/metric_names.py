@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-TRAINING = ("sft", "dpo", "grpo", "reward_model")
+TRAINING = ("pretrain", "sft", "dpo", "grpo", "reward_model")
+_LIKELIHOOD = ("pretrain", "sft")
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,38 @@ METRICS: dict[str, Metric] = {
     "loss": Metric(
         "Loss",
         "nats",
-        "What the optimizer lowers. SFT: mean negative log-likelihood of a trained token. DPO: the preference loss of "
-        "a pair. Reward model: minus the log-probability that the chosen answer is the better. GRPO: the policy "
-        "objective, near 0 by construction; read the reward instead.",
+        "What the optimizer lowers. Pretraining and SFT: mean negative log-likelihood of a trained token. DPO: the "
+        "preference loss of a pair. Reward model: minus the log-probability that the chosen answer is the better. "
+        "GRPO: the policy objective, near 0 by construction; read the reward instead.",
     ),
+    "experts/max_violation": Metric(
+        "Greatest expert load",
+        "share of the mean",
+        "Mixture of experts: tokens of the busiest expert over the mean, less 1, averaged over layers; 0 is even.",
+        _LIKELIHOOD,
+    ),
+    "experts/dead_experts": Metric(
+        "Experts without a token", "experts", "Experts that no token of the step went to, over all layers.", _LIKELIHOOD
+    ),
+    "experts/layer_*/max_violation": Metric("", "share of the mean", "The same of one layer.", _LIKELIHOOD),
+    "experts/layer_*/min_load": Metric(
+        "", "share of the mean", "Tokens of a layer's least used expert over the mean.", _LIKELIHOOD
+    ),
+    "experts/layer_*/entropy": Metric(
+        "", "share of the maximum", "Entropy of a layer's shares of tokens over its maximum; 1 is even.", _LIKELIHOOD
+    ),
+    "experts/layer_*/dead_experts": Metric("", "experts", "Experts of a layer that no token went to.", _LIKELIHOOD),
     "eval_loss": Metric(
         "Held-out loss",
         "nats",
         "`loss` on the rows that `data.validation` holds out, the mean over micro-batches; in steps that measure it.",
-        ("sft", "dpo", "reward_model"),
+        ("pretrain", "sft", "dpo", "reward_model"),
     ),
     "eval_*": Metric(
-        "On held-out rows", "as trained", "Any other metric on the held-out rows.", ("sft", "dpo", "reward_model")
+        "On held-out rows",
+        "as trained",
+        "Any other metric on the held-out rows.",
+        ("pretrain", "sft", "dpo", "reward_model"),
     ),
     "learning_rate": Metric("Learning rate", "", "The learning rate of the step, after warm-up and decay."),
     "grad_norm": Metric("Gradient norm", "L2 norm", "Norm of the gradient over all parameters before clipping."),
@@ -47,11 +68,11 @@ METRICS: dict[str, Metric] = {
         "Entropy",
         "nats",
         "Mean entropy of the model's next-token distribution on trained positions.",
-        ("sft", "dpo", "grpo"),
+        ("pretrain", "sft", "dpo", "grpo"),
     ),
     "num_tokens": Metric("Tokens seen", "tokens", "Tokens the trainer has gone through since the stage began."),
     "mean_token_accuracy": Metric(
-        "Token accuracy", "share", "Share of trained tokens the model would have put first.", ("sft", "dpo")
+        "Token accuracy", "share", "Share of trained tokens the model would have put first.", ("pretrain", "sft", "dpo")
     ),
     "aux_loss": Metric("Router loss", "", "Load-balancing loss of a mixture-of-experts model."),
     "rewards/chosen": Metric(

@@ -106,14 +106,16 @@ def check_unchanged_template(parent: dict[str, Any], tokenizer: "PreTrainedToken
 def save_policy(
     model: "PreTrainedModel", state: dict[str, Any], tokenizer: "PreTrainedTokenizerBase", folder: Path, dtype: str
 ) -> None:
-    """Write `state` (float32 masters by parameter name) in `dtype` with config and tokenizer.
+    """Write `state` (float32 masters by parameter name) in `dtype` with config and tokenizer; buffers keep theirs.
 
     The model may be in training: its own config is left as it was. transformers would write the dtype in memory.
     """
     import torch
 
     wanted = getattr(torch, dtype)
-    cast = {name: value.to(wanted) if value.is_floating_point() else value for name, value in state.items()}
+    buffers = {name for name, _ in model.named_buffers()}
+    kept = {name for name, value in state.items() if name in buffers or not value.is_floating_point()}
+    cast = {name: value if name in kept else value.to(wanted) for name, value in state.items()}
     own = model.config.dtype
     try:
         model.save_pretrained(str(folder), state_dict=cast)

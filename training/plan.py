@@ -13,7 +13,16 @@ from data.errors import UserError
 from data.generalisation import unseen_families
 from data.harder import HARDER_VERSION
 from data.rewording import REWORDING_VERSION
-from training.config import DataBlock, EvaluateStage, Pipeline, RewardSpec, SampleStage, Stage
+from training.config import (
+    DataBlock,
+    EvaluateStage,
+    MergeStage,
+    Pipeline,
+    RewardSpec,
+    SampleStage,
+    Stage,
+    SurgeryStage,
+)
 from training.config.chat_templates import chat_template_path
 from training.config.data_cleaning import against_files, against_suites
 from training.config.generalisation import NAME as GENERALISATION
@@ -25,7 +34,7 @@ from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed,
 from training.interventions import identity_of
 from training.model_files import model_files
 from training.pins import Pins
-from training.plan_parents import ancestors, choosing_probes, parent_names
+from training.plan_parents import ancestors, choosing_probes, merge_base, parent_names
 from training.plan_reason import done_reason, interrupted_reason, new_reason
 from training.plan_sample import drawing_identity
 from training.record import read_record
@@ -165,8 +174,11 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         experiment.pop("suites")
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
-        if stage.generalisation is not None:
-            block["generalisation"] = _generalisation(pipeline, stage, pins)
+        return block
+    if isinstance(stage, SurgeryStage):
+        if isinstance(stage, MergeStage):
+            names = parent_names(stage)
+            block["merge_base"] = [names.index(name) for name in merge_base(stage)]
         return block
     experiment.pop("data")
     block["data"] = _data(pipeline, stage.data, stage.name, pins)
@@ -273,8 +285,8 @@ def _generalisation(pipeline: Pipeline, stage: EvaluateStage, pins: Pins) -> dic
 
 def _trained_on(pipeline: Pipeline, names: Collection[str], pins: Pins) -> list[str]:
     """The data of the stages with these names that is no other stage's."""
-    stages = [stage for stage in pipeline.stages if stage.name in names and not isinstance(stage, EvaluateStage)]
-    own = [_data(pipeline, stage.data, stage.name, pins) for stage in stages if stage.data.stage is None]
+    blocks = [(getattr(stage, "data", None), stage.name) for stage in pipeline.stages if stage.name in names]
+    own = [_data(pipeline, block, name, pins) for block, name in blocks if block is not None and block.stage is None]
     return sorted({fingerprint(data) for data in own})
 
 

@@ -193,7 +193,7 @@ def make_data(pipeline: Pipeline, folder: Path) -> dict[str, dict[str, Any]]:
 def hub_blocks(pipeline: Pipeline) -> list[tuple[str, str, DataBlock]]:
     """Return (owner, kind of rows, block) of every block with hub data; a suite's kind is "suite"."""
     blocks = [(name, "suite", suite.data) for name, suite in pipeline.suites.items()]
-    blocks += [(stage.name, stage.kind, stage.data) for stage in pipeline.stages if stage.kind != "evaluate"]
+    blocks += [(stage.name, stage.kind, stage.data) for stage in pipeline.stages if hasattr(stage, "data")]
     return [(owner, kind, block) for owner, kind, block in blocks if block.hub is not None]
 
 

@@ -15,12 +15,15 @@ from training.config import (
     TRAINING_KINDS,
     EvaluateStage,
     GrpoStage,
+    LikelihoodStage,
     ModelStage,
     Pipeline,
     Runtime,
     SampleStage,
-    SftStage,
+    SurgeryStage,
     TrainingStage,
+    UpcycleStage,
+    UpscaleStage,
 )
 from training.config.scorers import stage_named
 from training.config.slurm import Slurm
@@ -70,6 +73,8 @@ def rehearsal_overrides(
             replaced += _decoding(stage.name, at, stage)
         elif isinstance(stage, SampleStage):
             replaced += _sample(stage, at, stand_ins_dir)
+        elif isinstance(stage, SurgeryStage):
+            replaced += _surgery(stage, at)
         else:
             replaced += _training(stage, at, ranks, pipeline, stand_ins["model"]["real_tokenizer"])
         replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
@@ -181,7 +186,7 @@ def _training(
     first = next(each.name for each in pipeline.stages if isinstance(each, ModelStage))
     yield _set(stage.name, f"{at}.trainer.max_steps", STEPS_OF_THE_FIRST if stage.name == first else STEPS)
     length = trainer.get("max_length")
-    if isinstance(stage, SftStage) and trainer.get("packing"):
+    if isinstance(stage, LikelihoodStage) and trainer.get("packing"):
         yield _set(stage.name, f"{at}.trainer.max_length", PACKED_LENGTH)
     elif length is not None:
         longest = min(LONGEST, length) if real_tokenizer else min(LONGEST_IN_BYTES, BYTES_PER_TOKEN * length)
@@ -192,6 +197,18 @@ def _training(
         yield _set(stage.name, f"{at}.trainer.dataset_num_proc", None)
     if not real_tokenizer and stage.data.max_prompt_tokens is not None:
         yield _set(stage.name, f"{at}.data.max_prompt_tokens", LONGEST_IN_BYTES)
+
+
+def _surgery(stage: SurgeryStage, at: str) -> Iterator[Replacement]:
+    """The tiny model has two layers: one is dropped of each copy, and one stays dense where any does."""
+    if isinstance(stage, UpscaleStage):
+        yield _set(stage.name, f"{at}.drop_layers", 1, f"drop_layers {stage.drop_layers}: 1 of the tiny model's two")
+    if isinstance(stage, UpcycleStage):
+        experts = min(4, stage.experts)
+        yield _set(stage.name, f"{at}.experts", experts)
+        yield _set(stage.name, f"{at}.experts_per_token", min(experts - 1, stage.experts_per_token))
+        yield _set(stage.name, f"{at}.shared_experts", 1)
+        yield _set(stage.name, f"{at}.dense_layers", min(1, stage.dense_layers))
 
 
 def _groups(stage: GrpoStage, at: str, batch: int) -> Iterator[Replacement]:

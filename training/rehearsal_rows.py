@@ -73,7 +73,12 @@ def _sharegpt(number: int, columns: Mapping[str, str]) -> Row:
     return {"conversations": [{"from": speaker, "value": text} for speaker, text in turns]}
 
 
+def _text(number: int, columns: Mapping[str, str]) -> Row:
+    return {"text": " ".join(f"{_question(other)} {_right(other)}." for other in range(number, number + 4))}
+
+
 _KINDS: dict[str, Callable[[int, Mapping[str, str]], Row]] = {
+    "pretrain": _text,
     "sft": _sft,
     "dpo": _preference,
     "reward_model": _preference,

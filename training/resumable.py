@@ -12,6 +12,8 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.utils import RepeatSampler
 
+from training.converted_weights import LoadsConverted
+
 from training.context import StageContext
 
 
@@ -62,7 +64,7 @@ class SamplesWholeBatches:
         return self.epoch_sampler
 
 
-class CommitsCheckpoints:
+class CommitsCheckpoints(LoadsConverted):
     """Mixin over a TRL trainer with two overrides: what `_save_checkpoint` (transformers 5.23, TRL 1.16) writes exists
     once committed, and a save that fails is told and costs no more than itself; `_run_epoch` (transformers 5.23) trains
     no step beyond a checkpoint of the last one, nor where a callback ended training before it began.

@@ -3,11 +3,13 @@
 The loss is on the completion alone (TRL's default for such rows), token-averaged over the whole optimizer step.
 """
 
+from pathlib import Path
 from typing import Any
 
 from trl import SFTTrainer
 
 from training.context import StageContext
+from training.experts import SavesExpertBias, balance_experts
 from training.held_out import MeasuresHeldOut
 from training.length_groups import OrdersStepsByLength
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
@@ -16,11 +18,22 @@ from training.token_cache import tokenised_rows
 
 
 class SftTrainer(
-    MeasuresHeldOut, OrdersStepsByLength, SamplesWholeBatches, SplitsByTokens, CommitsCheckpoints, SFTTrainer
+    MeasuresHeldOut,
+    OrdersStepsByLength,
+    SamplesWholeBatches,
+    SplitsByTokens,
+    CommitsCheckpoints,
+    SavesExpertBias,
+    SFTTrainer,
 ):
     """SFTTrainer (TRL 1.16) with four overrides: evaluation with random numbers of its own, a sampler of whole batches
-    by epoch, each in order of length, micro-batches in parts, and committed checkpoints.
+    by epoch, each in order of length, micro-batches in parts, and committed checkpoints, with the experts' biases.
     """
+
+    def restore(self, checkpoint: Path) -> None:
+        """Put back what the trainer alone knows."""
+        if self.balance is not None:
+            self.balance.restore(checkpoint)
 
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> SftTrainer:
@@ -29,4 +42,5 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     trainer = SftTrainer(train_dataset=tokens, **common)
     trainer.optimizer_batch = context.stage.batch_size
     trainer.micro_batch_tokens = context.pipeline.runtime.micro_batch_tokens
+    balance_experts(context.stage, trainer, context.world)
     return trainer

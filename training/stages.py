@@ -13,6 +13,10 @@ STAGES = {
     "grpo": "training.train",
     "reward_model": "training.train",
     "sample": "training.sample",
+    "pretrain": "training.train",
+    "upscale": "training.surgery.upscale",
+    "upcycle": "training.surgery.upcycle",
+    "merge": "training.surgery.merge",
     "evaluate": "training.evaluate",
 }
 
@@ -32,6 +36,8 @@ def check_all(pipeline: Any) -> None:
     from training.config import TRAINING_KINDS
     from training.trainer_args import build_arguments
 
+    from training.surgery.merge import require_mergekit
+    from training.tracker import require_tracker
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:
@@ -44,6 +50,10 @@ def check_all(pipeline: Any) -> None:
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
+            if stage.kind == "merge":
+                require_mergekit(stage.name)
+            if stage.kind == "export" and stage.gguf:
+                check_gguf_base(pipeline, stage)
     check_data_files(pipeline)
 
 
@@ -80,7 +90,7 @@ def check_data_files(pipeline: Any) -> None:
     from training.rows import source_rows
 
     for stage in pipeline.stages:
-        if stage.kind != "evaluate" and all(part.path is not None for part in stage.data.sources):
+        if getattr(stage, "data", None) and all(part.path is not None for part in stage.data.sources):
             rows = source_rows(stage, data_seed(pipeline, stage.name), system=None).rows
             if getattr(stage, "rewards", None):
                 Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})

@@ -35,7 +35,7 @@ TOKENIZER_FILES = (
     *("vocab.json", "vocab.txt", "merges.txt"),
     *("tokenizer.model", "sentencepiece.bpe.model", "spiece.model", "tekken.json"),
 )
-MASK_OPTIONS = {"sft": ("completion_only_loss", "assistant_only_loss"), "dpo": (), "reward_model": ()}
+MASK_OPTIONS = {"pretrain": (), "sft": ("completion_only_loss", "assistant_only_loss"), "dpo": (), "reward_model": ()}
 
 
 def token_key(

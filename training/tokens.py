@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TOKEN_COLUMNS = {
+    "pretrain": ("text",),
     "sft": ("prompt", "completion"),
     "dpo": ("prompt", "chosen", "rejected"),
     "reward_model": ("prompt", "chosen", "rejected"),
@@ -32,8 +33,8 @@ def token_columns(row: dict[str, Any], kind: str) -> dict[str, Any]:
 def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
     """Return the rows with TRL's token columns, untruncated, and whether a rollout would render the same prompt.
 
-    sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`. reward_model:
-    `chosen_ids`, `rejected_ids`, both with the prompt. Every rank
+    pretrain, sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`.
+    reward_model: `chosen_ids`, `rejected_ids`, both with the prompt. Every rank
     must call it; the first one works and the others read what it left beside the files of `rows`.
     """
     from trl.trainer.utils import global_then_local_main_first
@@ -44,6 +45,9 @@ def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", a
     with global_then_local_main_first():
         return prepared.map(
             _mark_prompts, batched=True, fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]}, desc="prompts"
+    if "prompt" not in rows.column_names:  # raw text: no rollout ever renders it
+        with global_then_local_main_first():
+            return prepared.map(_no_prompts, batched=True, desc="prompts")
         )
 
 
@@ -75,15 +79,20 @@ def _prepare_reward_model(rows: "Dataset", tokenizer: "PreTrainedTokenizerBase",
     return prepare(SimpleNamespace(), rows, tokenizer, arguments, "train")
 
 
-_PREPARE = {"sft": _prepare_sft, "dpo": _prepare_dpo, "reward_model": _prepare_reward_model}
-_BEGINS = {"sft": "input_ids", "dpo": "prompt_ids", "reward_model": "chosen_ids"}
+_PREPARE = {"pretrain": _prepare_sft, "sft": _prepare_sft, "dpo": _prepare_dpo, "reward_model": _prepare_reward_model}
+_BEGINS = {"pretrain": "input_ids", "sft": "input_ids", "dpo": "prompt_ids", "reward_model": "chosen_ids"}
 
 
 def _mark_prompts(batch: dict[str, list[Any]], tokenizer: Any, begins: str) -> dict[str, list[bool]]:
     """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it."""
     rendered = rendered_prompts(batch["prompt"], tokenizer, batch.get("tools"), batch.get("chat_template_kwargs"))
     pairs = zip(rendered, batch[begins], strict=True)
-    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs]}
+    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs], ROW: places}
+
+
+def _no_prompts(batch: dict[str, list[Any]]) -> dict[str, list[bool]]:
+    """Raw text begins with no prompt that a rollout could render otherwise."""
+    return {PROMPT_MATCHES: [True] * len(batch["input_ids"])}
 
 
 def rendered_prompts(

@@ -272,7 +272,7 @@ def trainer_account(trainer: Any, stage: Any, account: dict[str, Any]) -> dict[s
 
 def announce(context: StageContext, trainer: Any, account: dict[str, Any]) -> None:
     """Say what is about to be trained."""
-    unit = {"sft": "rows", "grpo": "prompts"}.get(context.stage.kind, "pairs")
+    unit = {"pretrain": "texts", "sft": "rows", "grpo": "prompts"}.get(context.stage.kind, "pairs")
     context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
 
 

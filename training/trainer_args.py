@@ -6,9 +6,8 @@ from typing import Any
 
 from data.errors import UserError
 from training.config.deepspeed_file import read_file
+from training.config.trainer_fields import CONFIG_CLASSES
 from training.estimate.states import CPU_BUCKET
-
-CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig", "reward_model": "RewardConfig"}
 
 
 def accumulation_steps(stage: Any, runtime: Any) -> int:
@@ -81,6 +80,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path, unive
         derived["accelerator_config"] = {"use_configured_state": True}  # the state of world.join_deepspeed_on_cpu
     if runtime.checkpoint_every is not None:
         derived["save_steps"] = runtime.checkpoint_every
+    if getattr(stage, "expert_balance", None) in ("off", "bias"):
+        derived["router_aux_loss_coef"] = 0.0
     if stage.kind == "grpo":
         derived["reward_weights"] = [spec.weight for spec in stage.rewards]
         derived["generation_batch_size"] = stage.trainer.get("generation_batch_size", stage.batch_size)

@@ -33,7 +33,13 @@ def prompt_row(example: Example, row: Row, form: Format) -> Row:
     return {**_rest(row, form), "prompt": example.prompt, **answer}
 
 
+def text_row(example: Example, row: Row, form: Format) -> Row:
+    """{"text": the document}."""
+    return {"text": example.text}
+
+
 PURPOSES: dict[str, Callable[[Example, Row, Format], Row]] = {
+    "text": text_row,
     "sft": sft_row,
     "preference": preference_row,
     "prompt": prompt_row,
@@ -41,7 +47,7 @@ PURPOSES: dict[str, Callable[[Example, Row, Format], Row]] = {
 
 
 def convert(loaded: Rows, purpose: str, system: str | None = None, form: str | None = None) -> Rows:
-    """Return the rows in the shape of a purpose (sft, preference, prompt), led by `system` where they bring none.
+    """Return the rows in the shape of a purpose (text, sft, preference, prompt), led by `system` where they bring none.
 
     `form` declares the format; None recognises it. Bad rows go to the account, under its policy. Raises UserError
     for what `data.formats.recognise` refuses, and when there are no rows.
@@ -124,7 +130,7 @@ def _unnamed(rows: list[Row]) -> Rows:
 
 def _with_system(prompt: list[Message], system: str | None) -> list[Message]:
     """Return `prompt` led by `system`, unless there is none or the row brings its own."""
-    if system is None or prompt[0]["role"] == "system":
+    if system is None or not prompt or prompt[0]["role"] == "system":
         return prompt
     return [{"role": "system", "content": system}, *prompt]
 

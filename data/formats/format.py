@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Example:
-    """What a row says, as message lists: a prompt, and of the rest what its format has.
+    """What a row says, as message lists: a prompt, and of the rest what its format has; or raw text, without a prompt.
 
     `surplus` is a reason why the row is not trained on although nothing is wrong with it (KTO's undesirable rows).
     """
@@ -22,6 +22,7 @@ class Example:
     chosen: list[Message] | None = None
     rejected: list[Message] | None = None
     answer: str | None = None
+    text: str | None = None
     surplus: str | None = None
 
 
@@ -30,9 +31,9 @@ class Format:
     """A row format: known by its columns alone, so that a name is enough to declare it.
 
     `needs` maps each column to the kinds of values (`data.formats.shape`) it must hold; `uses` are columns that are
-    read where present. `serves` says what rows can be used for: sft, preference, prompt. `over` names formats that
-    give way to this one although they need other columns. `doubtful` maps columns to kinds that leave it open whether
-    a row is of this format: then no other one gives way. `looks` and `becomes` are one line each for the docs.
+    read where present. `serves` says what rows can be used for: text, sft, preference, prompt. `over` names formats
+    that give way to this one although they need other columns. `doubtful` maps columns to kinds that leave it open
+    whether a row is of this format: then no other one gives way. `looks` and `becomes` are one line each for the docs.
     """
 
     name: str

@@ -15,6 +15,7 @@ from data.formats.table import FORMATS
 from data.row_checks import BadRow
 
 _PARTS = {
+    "text": ("text",),
     "sft": ("prompt", "completion", "surplus"),
     "preference": ("prompt", "chosen", "rejected"),
     "prompt": ("prompt", "answer"),
@@ -34,7 +35,7 @@ def declared(name: str, purpose: str) -> Format:
 
 
 def recognise(rows: Sequence[dict[str, Any]], purpose: str, where: Callable[[int], str]) -> Format:
-    """Return the format of `rows` for a purpose (sft, preference, prompt); `where` gives the place of rows[i].
+    """Return the format of `rows` for a purpose (text, sft, preference, prompt); `where` gives the place of rows[i].
 
     UserError if no row has one, if rows are of different formats, or if several fit that mean different examples.
     """

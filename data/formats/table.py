@@ -15,6 +15,7 @@ from data.formats.pairs import (
     SHAREGPT_PREFERENCE,
 )
 from data.formats.questions import GSM8K, MATH, MULTIPLE_CHOICE, PROBLEM_ANSWER, QUESTION_ANSWER, SVAMP
+from data.formats.raw_text import RAW_TEXT
 
 FORMATS_VERSION = 1
 
@@ -41,5 +42,6 @@ FORMATS: dict[str, Format] = {
         MATH,
         PROBLEM_ANSWER,
         *MULTIPLE_CHOICE,
+        RAW_TEXT,
     )
 }

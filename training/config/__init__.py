@@ -7,24 +7,28 @@ from training.config.json_schema import json_schema
 from training.config.load import load_pipeline
 from training.config.pipeline import Pipeline
 from training.config.runtime import Runtime
+from training.config.stage_base import MergeStage, StageBase, SurgeryStage, UpcycleStage, UpscaleStage
 from training.config.stage_parts import Gate, Lora, RewardSpec
 from training.config.stages import (
     MODEL_KINDS,
+    SURGERY_KINDS,
     TRAINING_KINDS,
     DpoStage,
     EvaluateStage,
     GrpoStage,
+    LikelihoodStage,
     ModelStage,
+    PretrainStage,
     RewardModelStage,
     SampleStage,
     SftStage,
     Stage,
-    StageBase,
     TrainingStage,
 )
 
 __all__ = [
     "MODEL_KINDS",
+    "SURGERY_KINDS",
     "TRAINING_KINDS",
     "ConfigError",
     "DataBlock",
@@ -35,9 +39,12 @@ __all__ = [
     "Gate",
     "Generator",
     "GrpoStage",
+    "LikelihoodStage",
     "Lora",
+    "MergeStage",
     "ModelStage",
     "Pipeline",
+    "PretrainStage",
     "RewardModelStage",
     "RewardSpec",
     "Runtime",
@@ -46,7 +53,10 @@ __all__ = [
     "Stage",
     "StageBase",
     "Suite",
+    "SurgeryStage",
     "TrainingStage",
+    "UpcycleStage",
+    "UpscaleStage",
     "json_schema",
     "load_pipeline",
 ]

@@ -10,7 +10,7 @@ from training.config.pipeline import Pipeline
 from training.config.stages import GrpoStage, TrainingStage
 from training.config.trainer_fields import default
 
-_UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
+_UNITS = {"pretrain": "packed rows", "sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
 
 
 def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:

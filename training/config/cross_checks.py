@@ -12,7 +12,7 @@ from training.config.decoding import Decoding
 from training.config.document import KeyPath
 from training.config.expand import BASE, evaluation_name
 from training.config.pipeline import Pipeline
-from training.config.stages import MODEL_KINDS, EvaluateStage, GrpoStage, ModelStage, SampleStage
+from training.config.stages import MODEL_KINDS, EvaluateStage, GrpoStage, MergeStage, SampleStage, Stage
 from training.config.suggest import nearest
 
 Finding = tuple[KeyPath, str]
@@ -32,20 +32,30 @@ def stage_names_are_unique(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def parents_are_earlier_models(pipeline: Pipeline) -> Iterator[Finding]:
-    """`from` names the base or an sft, dpo or grpo stage that stands before."""
+    """`from` (and a merge's `base`) names the base or a stage that stands before and leaves a model."""
     earlier = [BASE]
     names = {stage.name: stage.kind for stage in pipeline.stages}
     for index, stage in enumerate(pipeline.stages):
-        if stage.from_ is not None and stage.from_ not in earlier:
+        for key, name in named_models(stage):
+            if name in earlier:
+                continue
             reason = "no stage has this name"
-            if stage.from_ in names:
-                makes_model = names[stage.from_] in MODEL_KINDS
-                no_model = f"a {names[stage.from_]} stage leaves no model to start from"
-                reason = "that stage stands later" if makes_model else no_model
-            hint = nearest(stage.from_, earlier)
-            yield ("stages", index, "from"), f"{reason}{hint}; the models before it are {', '.join(earlier)}"
+            if name in names:
+                no_model = f"a {names[name]} stage leaves no model to start from"
+                reason = "that stage stands later" if names[name] in MODEL_KINDS else no_model
+            hint = nearest(name, earlier)
+            yield ("stages", index, *key), f"{reason}{hint}; the models before it are {', '.join(earlier)}"
         if stage.kind in MODEL_KINDS:
             earlier.append(stage.name)
+
+
+def named_models(stage: Stage) -> Iterator[tuple[KeyPath, str]]:
+    """Yield each model that a stage names, with the key it stands under."""
+    if isinstance(stage, MergeStage):
+        yield from ((("from", position), name) for position, name in enumerate(stage.from_))
+        yield from ((("base",), name) for name in [stage.base] if name is not None)
+    elif stage.from_ is not None:
+        yield ("from",), stage.from_
 
 
 def suites_are_known(pipeline: Pipeline) -> Iterator[Finding]:
@@ -72,14 +82,15 @@ def draws_serve_every_k_and_are_used(pipeline: Pipeline) -> Iterator[Finding]:
 def gates_name_a_measured_suite(pipeline: Pipeline) -> Iterator[Finding]:
     """A gate is decided on a suite that the `evaluate:` block measures."""
     for index, stage in enumerate(pipeline.stages):
-        if not isinstance(stage, ModelStage) or stage.gate is None:
+        gate = getattr(stage, "gate", None)
+        if gate is None:
             continue
         at: KeyPath = ("stages", index, "gate", "suite")
         if pipeline.evaluate is None:
             yield at, "a gate needs the top level's evaluate block, which measures this suite for every model"
-        elif stage.gate.suite not in pipeline.evaluate.suites:
+        elif gate.suite not in pipeline.evaluate.suites:
             measured = pipeline.evaluate.suites
-            hint = nearest(stage.gate.suite, measured)
+            hint = nearest(gate.suite, measured)
             yield at, f"the evaluate block does not measure this suite{hint}; it measures {', '.join(measured)}"
 
 

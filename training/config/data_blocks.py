@@ -16,10 +16,18 @@ from training.config.suggest import nearest
 
 SOURCES = ("generator", "path", "hub", "callable", "stage", "mix")
 
-PURPOSES = {"sft": "sft", "dpo": "preference", "grpo": "prompt", "reward_model": "preference", "sample": "prompt"}
+PURPOSES = {
+    "pretrain": "text",
+    "sft": "sft",
+    "dpo": "preference",
+    "grpo": "prompt",
+    "reward_model": "preference",
+    "sample": "prompt",
+}
 """Stage kind -> what its rows are for (`data.formats.convert`)."""
 
 Column = Literal[
+    "text",
     "messages",
     "conversations",
     "prompt",
@@ -81,8 +89,8 @@ class DataBlock(Cleaning):
     generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")
     path: str | None = Field(
         default=None,
-        description="A json, jsonl, csv or parquet file, also as .gz or .zst, a folder of them, or the folder of a "
-        "finished sample stage; relative to the working directory.",
+        description="A json, jsonl, csv, parquet or (for pretrain) txt file, also as .gz or .zst, a folder of them, or "
+        "the folder of a finished sample stage; relative to the working directory.",
     )
     hub: str | None = Field(default=None, description='A hub data set, "org/name@commit-or-branch".')
     callable: str | None = Field(

@@ -30,7 +30,7 @@ _BLOCKS = (
     (
         "EvaluateBlock",
         "`evaluate`",
-        "Expands into `evaluate-base` and, after each sft, dpo and grpo stage X, `evaluate-X`.",
+        "Expands into `evaluate-base` and, after each stage X that leaves a model, `evaluate-X`.",
     ),
     (
         "Generalisation",
@@ -87,7 +87,10 @@ def render() -> str:
     common = set(StageBase.model_json_schema()["properties"])
     training = ModelStage.model_json_schema()["properties"]
     model_keys = [name for name in training if name not in common]
-    parts += ["## Training stages: sft, dpo, grpo, reward_model", f"{ModelStage.__doc__} A reward model has no gate."]
+    parts += [
+        "## Training stages: pretrain, sft, dpo, grpo, reward_model",
+        f"{ModelStage.__doc__} A reward model has no gate.",
+    ]
     parts += [_table(blocks["SftStage"], only=model_keys)]
     for kind, stage_class in STAGE_CLASSES.items():
         described = common if kind not in CONFIG_CLASSES else common | set(model_keys)

@@ -6,7 +6,7 @@ from training.config.chat_templates import chat_template_path
 from training.config.decoding import EvaluateBlock
 from training.config.pipeline import Pipeline
 from training.config.scorers import stage_named
-from training.config.stages import MODEL_KINDS, EvaluateStage, SampleStage, Stage
+from training.config.stages import MODEL_KINDS, EvaluateStage, MergeStage, SampleStage, Stage
 
 BASE = "base"
 
@@ -14,8 +14,8 @@ BASE = "base"
 def expand(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline with evaluation stages inserted and every stage's parent, seed and system filled in.
 
-    A stage's parent is what `from:` (or `model: stage:NAME`) names, else the last sft, dpo or grpo stage before it,
-    else the base.
+    A stage's parent is what `from:` (or `model: stage:NAME`) names, of a merge the first of them, else the last stage
+    before it that leaves a model, else the base.
     """
     stages: list[Stage] = []
     if pipeline.evaluate is not None:
@@ -32,7 +32,9 @@ def expand(pipeline: Pipeline) -> Pipeline:
 
 
 def _starts_from(stage: Stage) -> str | None:
-    """The model that a stage names itself, if it does."""
+    """The model that a stage names itself, if it does; the first where it merges several."""
+    if isinstance(stage, MergeStage):
+        return stage.from_[0]
     return stage.from_ or (stage_named(stage.model) if isinstance(stage, SampleStage) else None)
 
 

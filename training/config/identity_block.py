@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.config.stages import SampleStage, StageBase
+from training.config.stage_base import MergeStage, StageBase
+from training.config.stages import LikelihoodStage, SampleStage
 from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
@@ -39,8 +40,17 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
         block.pop("probe", None)  # it changes nothing that is trained
     if block.get("dynamic_sampling", 0) is None:
         block.pop("dynamic_sampling")  # not asked for: the experiment is what it was before there was the key
+    if not block.get("benchmarks", True):
+        block.pop("benchmarks")
     if block.get("generalisation", 0) is None:
         block.pop("generalisation")
+    if isinstance(stage, LikelihoodStage):
+        if stage.expert_balance != "bias":
+            block.pop("bias_update_speed")
+        if stage.expert_balance is None:
+            block.pop("expert_balance")
+    if isinstance(stage, MergeStage):
+        block.pop("base")  # a name
     if "data" in block:
         for name in ("path", "hub", "callable", "stage", "streaming", "license", "max_bad_rows", "max_flagged_rows"):
             block["data"].pop(name)

@@ -13,6 +13,7 @@ from training.config.slurm import Slurm
 class MicroBatches(Block):
     """What a rank takes at once, by kind of stage: a pair is two rows, completions share their prompt."""
 
+    pretrain: Count = Field(default=4, description="Packed rows.")
     sft: Count = Field(default=4, description="Rows.")
     dpo: Count = Field(default=4, description="Pairs.")
     grpo: Count = Field(default=4, description="Completions.")

@@ -8,12 +8,13 @@ from pathlib import Path
 from data.errors import UserError
 from data.own_functions import source_file
 from training.config.cross_checks import Finding
+from training.config.data_blocks import DataBlock
 from training.config.document import KeyPath
 from training.config.expand import BASE
 from training.config.pipeline import Pipeline
 from training.config.scorers import STAGE, stage_named
 from training.config.source_checks import HUB_NAME
-from training.config.stages import MODEL_KINDS, EvaluateStage, RewardModelStage, SampleStage
+from training.config.stages import MODEL_KINDS, RewardModelStage, SampleStage
 from training.config.suggest import nearest
 
 JUDGE_KEY = "judge.callable"
@@ -103,21 +104,27 @@ def teachers_are_there(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def difficulties_are_measured(pipeline: Pipeline) -> Iterator[Finding]:
-    """`data.difficulty.measured_by` names an earlier sample stage or a file that is there."""
+    """`data.difficulty.measured_by` names an earlier stage that counts passes, or a file that is there."""
     for name, suite in pipeline.suites.items():
         if suite.data.difficulty is not None:
             yield ("suites", name, "data", "difficulty"), "does nothing in a suite, whose items are the same for all"
     for index, stage in enumerate(pipeline.stages):
-        if isinstance(stage, EvaluateStage) or stage.data.difficulty is None:
+        block: DataBlock | None = getattr(stage, "data", None)
+        if block is None or block.difficulty is None:
             continue
         at: KeyPath = ("stages", index, "data", "difficulty", "measured_by")
-        reference = stage.data.difficulty.measured_by
+        reference = block.difficulty.measured_by
         named = stage_named(reference)
         if named is not None:
-            known = [each for each, kind in _earlier(pipeline, stage).items() if kind == "sample"]
+            before = pipeline.stages[:index]
+            known = [each.name for each in before if each.kind == "sample" or getattr(each, "dynamic_sampling", None)]
             if named not in known:
-                samples = ", ".join(known) or "none"
-                yield at, f"no sample stage has this name{nearest(named, known)}; those before it are {samples}"
+                counting = ", ".join(known) or "none"
+                yield (
+                    at,
+                    f"no sample stage, nor a grpo stage with dynamic_sampling, has this name{nearest(named, known)}; "
+                    f"those before it are {counting}",
+                )
         elif reference is not None and not Path(reference).expanduser().is_file():
             yield at, f'there is no such file (looked in {Path.cwd()}); "{STAGE}NAME" is a stage'
 

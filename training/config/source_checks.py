@@ -16,7 +16,7 @@ from training.config.data_blocks import PURPOSES, DataBlock
 from training.config.data_cleaning import SUITES
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
-from training.config.stages import EvaluateStage, SampleStage, Stage
+from training.config.stages import SampleStage, Stage
 from training.config.suggest import nearest
 
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+@[\w./-]+$")
@@ -55,10 +55,22 @@ def generators_make_what_the_stage_trains_on(pipeline: Pipeline) -> Iterator[Fin
                 yield (*at, "rows"), "is missing; say how many rows to make"
             if PURPOSES[stage.kind] == "preference":
                 yield at, "makes no pairs; train on what a stage of kind sample kept (data: stage:NAME)"
+            elif stage.kind == "pretrain":
+                yield at, "makes questions, no text; give rows with a `text` column or .txt files (data.path)"
             elif stage.kind == "sft" and generator.completions is None:
                 yield (*at, "completions"), "is missing; sft needs assistant text: worked or bare"
             elif stage.kind != "sft" and generator.completions is not None:
                 yield (*at, "completions"), f"does nothing in a stage of kind {stage.kind}; remove it"
+
+
+def text_has_no_prompts(pipeline: Pipeline) -> Iterator[Finding]:
+    """Raw text is trained on whole: nothing that goes by prompts is asked of it."""
+    for index, stage in _stages(pipeline):
+        for at, block in _sources(index, stage):
+            if stage.kind == "pretrain" and block.max_prompt_tokens is not None:
+                yield (*at, "max_prompt_tokens"), "text has no prompt; remove it"
+            if stage.kind == "pretrain" and block.difficulty is not None:
+                yield (*at, "difficulty"), "text has no prompt; remove it"
 
 
 def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
@@ -137,21 +149,23 @@ def data_blocks(pipeline: Pipeline) -> Iterator[tuple[KeyPath, DataBlock]]:
     for name, suite in pipeline.suites.items():
         yield ("suites", name, "data"), suite.data
     for index, stage in _stages(pipeline):
-        if not isinstance(stage, EvaluateStage):
-            yield ("stages", index, "data"), stage.data
-            if stage.data.mix is not None:
+        block = getattr(stage, "data", None)
+        if block is not None:
+            yield ("stages", index, "data"), block
+            if block.mix is not None:
                 yield from _sources(index, stage)
 
 
 def _sources(index: int, stage: Stage) -> Iterator[tuple[KeyPath, DataBlock]]:
     """Yield the sources of a stage's rows with their key paths: those of its mixture, or its data block."""
-    if isinstance(stage, EvaluateStage):
-        return
+    block: DataBlock | None = getattr(stage, "data", None)
     at: KeyPath = ("stages", index, "data")
-    if stage.data.mix is None:
-        yield at, stage.data
+    if block is None:
         return
-    for number, part in enumerate(stage.data.mix):
+    if block.mix is None:
+        yield at, block
+        return
+    for number, part in enumerate(block.mix):
         yield (*at, "mix", number), part
 
 
@@ -165,5 +179,7 @@ _KEPT = {"pairs": "pairs", "best": "the best completion", "prompts": "prompts"}
 def _unfit(stage: Stage, sample: SampleStage) -> Iterator[str]:
     if PURPOSES[stage.kind] == "preference" and sample.keep != "pairs":
         yield f"{sample.name} keeps {_KEPT[sample.keep]}; {stage.kind} needs keep: pairs there"
+    if stage.kind == "pretrain":
+        yield f"{sample.name} keeps {_KEPT[sample.keep]}, no text; pretrain reads rows with a `text` column"
     if stage.kind == "sft" and sample.keep != "best":
         yield f"{sample.name} keeps {_KEPT[sample.keep]}; sft needs keep: best there"

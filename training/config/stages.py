@@ -1,43 +1,21 @@
-"""The stages of a pipeline, one class per `kind`: model stages and reward models train, `sample` makes data, `evaluate`
-measures."""
+"""The stages of a pipeline, one class per `kind`: model stages and reward models train, `upscale`, `upcycle` and
+`merge` make a model from models, `sample` makes data, `evaluate` measures."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from training.config.block import Block, Count, Dtype, Name, PositiveProbability, Probability, Temperature
+from training.config.block import Count, Dtype, PositiveProbability, Probability, Temperature
 from training.config.data_blocks import DataBlock
 from training.config.decoding import Decoding
 from training.config.health import DpoHealth, GrpoHealth, Health, SftHealth
 from training.config.probe import Probe
 from training.config.rollout_blocks import DynamicSampling, Parity
 from training.config.scorers import Judge, RewardModelScore
+from training.config.stage_base import MergeStage, StageBase, UpcycleStage, UpscaleStage
 from training.config.stage_parts import Gate, Lora, RewardSpec
-
-
-class StageBase(Block):
-    """What every stage has."""
-
-    name: Name = Field(description='Unique name of the stage; "base" is taken by the base model.')
-    kind: str = Field(description="What the stage does.")
-    from_: str | None = Field(
-        default=None,
-        alias="from",
-        description="The model it starts from: base or an earlier sft, dpo or grpo stage; null is the previous model.",
-    )
-    parent: str = Field(default="", description="Filled in when the file is loaded: the name of the parent model.")
-    seed: int | None = Field(default=None, description="Seed of everything random here; null is the pipeline's.")
-    chat_template: str | None = Field(
-        default=None, description="Give the model this chat template (a shipped name or a file); null keeps its own."
-    )
-    allow_template_change: bool = Field(
-        default=False, description="Accept a chat template or special tokens that differ from the parent's."
-    )
-    system: str | None = Field(
-        default=None, description="System message put first in every prompt; null is the pipeline's."
-    )
 
 
 class TrainingStage(StageBase):
@@ -67,13 +45,41 @@ class ModelStage(TrainingStage):
     )
 
 
-class SftStage(ModelStage):
-    """Supervised fine-tuning with trl.SFTTrainer; batch_size counts rows."""
+class LikelihoodStage(ModelStage):
+    """What the stages that trl.SFTTrainer trains have in common."""
 
-    kind: Literal["sft"] = Field(description="Supervised fine-tuning.")
     health: SftHealth = Field(
         default_factory=SftHealth, description="What is watched, and what an alarm does (docs/health.md)."
     )
+    expert_balance: Literal["off", "aux", "bias"] | None = Field(
+        default=None,
+        description="Mixture of experts: aux adds the architecture's auxiliary loss, bias moves the router's selection "
+        "bias after each step without a loss (docs/experts.md), off does neither; null does what "
+        "trainer.router_aux_loss_coef or the model's config says.",
+    )
+    bias_update_speed: float = Field(
+        default=0.001, gt=0.0, description="expert_balance: bias only: how far an expert's bias moves in a step."
+    )
+
+
+class PretrainStage(LikelihoodStage):
+    """Continued pretraining on raw text with trl.SFTTrainer, packed; batch_size counts packed rows."""
+
+    kind: Literal["pretrain"] = Field(description="Continued pretraining on text.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def text_is_packed(cls, stage: Any) -> Any:
+        """TRL packs nothing by default; `bfd_split` goes on in the next row where a document is too long."""
+        if not isinstance(stage, dict) or not isinstance(stage.get("trainer", {}), dict):
+            return stage
+        return stage | {"trainer": {"packing": True, "packing_strategy": "bfd_split", **stage.get("trainer", {})}}
+
+
+class SftStage(LikelihoodStage):
+    """Supervised fine-tuning with trl.SFTTrainer; batch_size counts rows."""
+
+    kind: Literal["sft"] = Field(description="Supervised fine-tuning.")
 
 
 class DpoStage(ModelStage):
@@ -168,16 +174,32 @@ class EvaluateStage(Decoding, StageBase):
 
 
 Stage = Annotated[
-    SftStage | DpoStage | GrpoStage | RewardModelStage | SampleStage | EvaluateStage, Field(discriminator="kind")
+    PretrainStage
+    | SftStage
+    | DpoStage
+    | GrpoStage
+    | RewardModelStage
+    | UpscaleStage
+    | UpcycleStage
+    | MergeStage
+    | SampleStage
+    | EvaluateStage,
+    Field(discriminator="kind"),
 ]
 STAGE_CLASSES: dict[str, type[StageBase]] = {
+    "pretrain": PretrainStage,
     "sft": SftStage,
     "dpo": DpoStage,
     "grpo": GrpoStage,
     "reward_model": RewardModelStage,
+    "upscale": UpscaleStage,
+    "upcycle": UpcycleStage,
+    "merge": MergeStage,
     "sample": SampleStage,
     "evaluate": EvaluateStage,
 }
-MODEL_KINDS = ("sft", "dpo", "grpo")
+SURGERY_KINDS = ("upscale", "upcycle", "merge")
+"""Kinds that make a model from models without training."""
+MODEL_KINDS = ("pretrain", "sft", "dpo", "grpo", *SURGERY_KINDS)
 """Kinds that leave a language model: what other stages start from and evaluations measure."""
-TRAINING_KINDS = (*MODEL_KINDS, "reward_model")
+TRAINING_KINDS = ("pretrain", "sft", "dpo", "grpo", "reward_model")

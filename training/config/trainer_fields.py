@@ -17,7 +17,13 @@ from training.config.trainer_classes import CLASSES, Refused
 
 __all__ = ["CLASSES", "CONFIG_CLASSES", "FieldInfo", "Refused", "default", "fields", "package_dir", "unaccepted"]
 
-CONFIG_CLASSES = {"sft": "SFTConfig", "dpo": "DPOConfig", "grpo": "GRPOConfig", "reward_model": "RewardConfig"}
+CONFIG_CLASSES = {
+    "pretrain": "SFTConfig",
+    "sft": "SFTConfig",
+    "dpo": "DPOConfig",
+    "grpo": "GRPOConfig",
+    "reward_model": "RewardConfig",
+}
 
 
 @cache

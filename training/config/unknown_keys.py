@@ -22,7 +22,13 @@ _FORMER_TOP_LEVEL = {
     "evaluation": "write evaluate",
     "pipeline": "write stages",
 }
+_IN_LIKELIHOOD = (
+    "balance experts in pretrain and sft: a bias that moves while preferences or rewards are learned changes, without "
+    "a gradient, the policy that the loss compares with"
+)
 _FORMER_STAGE = {
+    "expert_balance": _IN_LIKELIHOOD,
+    "bias_update_speed": _IN_LIKELIHOOD,
     "type": "write kind",
     "method": "write kind",
     "params": "write trainer",

@@ -10,7 +10,9 @@ from training.config import (
     DataBlock,
     DpoStage,
     GrpoStage,
+    LikelihoodStage,
     Pipeline,
+    PretrainStage,
     RewardModelStage,
     Runtime,
     SampleStage,
@@ -18,8 +20,8 @@ from training.config import (
 )
 from training.config.trainer_fields import default
 
-UNITS = {"sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
-Trained = SftStage | DpoStage | GrpoStage | RewardModelStage
+UNITS = {"pretrain": "packed rows", "sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
+Trained = PretrainStage | SftStage | DpoStage | GrpoStage | RewardModelStage
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def sizes_of(stage: Trained, runtime: Runtime, rows: int | None, at_most: bool) 
         reuse = int(setting(stage, "num_iterations"))
         round_size = int(stage.trainer.get("generation_batch_size", stage.batch_size))
         updates_per_round = round_size // stage.batch_size * reuse
-    if isinstance(stage, SftStage) and setting(stage, "packing"):
+    if isinstance(stage, LikelihoodStage) and setting(stage, "packing"):
         rows = None  # how many packed rows they make, only their lengths can tell
     fresh = stage.batch_size / group / reuse  # rows or prompts that an update takes from the data
     steps, epochs = int(setting(stage, "max_steps")), float(setting(stage, "num_train_epochs"))
@@ -127,7 +129,7 @@ def in_words(sizes: BatchAlgebra, data: str) -> str:
     if not sizes.round_size:
         step = f"= {ranks} x {sizes.micro_batch} {unit} x {steps}"
         name = sizes.kind.replace("_", " ")
-        name = name if " " in name else name.upper()
+        name = name if " " in name or name == "pretrain" else name.upper()
         return f"one {name} step = {sizes.batch_size:,} {unit} {step}; {_length(sizes, 'step', data)}"
     count = sizes.updates_per_round
     return (

@@ -4,11 +4,12 @@ Times are ranges: `low` at the fast rates and short rows, `high` at the slow rat
 `likely` between them. A ledger of an earlier run narrows the rates, and the lengths where it saw the same rows.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.errors import UserError
-from training.config import Pipeline
+from training.config import Pipeline, SurgeryStage
 from training.estimate.calibration import Calibration, Measured, calibration_for, measured_lengths, measured_stages
 from training.estimate.hardware import Device
 from training.estimate.known_models import find_config
@@ -26,6 +27,7 @@ from training.estimate.step_time import (
 from training.estimate.workloads import CannotEstimate, Job, job_of
 from training.plan import PlannedStage, RunPlan
 from training.record import read_record
+from training.surgery.lineage import configs_of
 
 RESERVE = 0.05
 """Share of the memory left free: fragmentation and what nobody counts."""
@@ -141,10 +143,21 @@ def estimate(pipeline: Pipeline, plan: RunPlan, device: Device | None, fill: flo
         return replace(empty, why_not=str(error))
     runs_dir = Path(pipeline.runtime.runs_dir)
     measured = [] if device is None else measured_stages(runs_dir, plan.run_dir, shape, device)
+    shapes = stage_shapes(pipeline, shape)
     stages = [
-        _stage(pipeline, planned, shape, device, measured, fill) for planned in plan.stages if planned.stage is not None
+        _stage(pipeline, planned, shapes[planned.stage.parent], device, measured, fill)
+        for planned in plan.stages
+        if planned.stage is not None
     ]
     return replace(empty, shape=shape, parameters=count(shape), stages=stages, measured=measured)
+
+
+def stage_shapes(pipeline: Pipeline, base: Shape) -> dict[str, Shape]:
+    """Return the shape of each model by the stage that leaves it; one that cannot be told counts as the base's."""
+    if not any(isinstance(stage, SurgeryStage) for stage in pipeline.stages):
+        return defaultdict(lambda: base)
+    shapes = {name: config for name, config in configs_of(pipeline).items() if not isinstance(config, str)}
+    return defaultdict(lambda: base, {name: shape_of(config) for name, config in shapes.items()})
 
 
 def _stage(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["sft", "dpo", "grpo", "reward_model", "sample", "evaluate"]
+Kind = Literal["pretrain", "sft", "dpo", "grpo", "reward_model", "sample", "evaluate"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 

@@ -16,6 +16,7 @@ from training.config import (
     Runtime,
     SampleStage,
     Stage,
+    SurgeryStage,
     TrainingStage,
 )
 from training.estimate.batch_algebra import BatchAlgebra, Trained, algebra, num_rows, setting
@@ -60,6 +61,8 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
             raise CannotEstimate(f"stages.{stage.name} draws from {stage.model}, another model than the pipeline's")
         rows, _ = num_rows(pipeline, stage.data)
         return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
+    if isinstance(stage, SurgeryStage):
+        raise CannotEstimate("it copies weights, as fast as the disk is")
     items = sum(pipeline.suites[name].items for name in stage.suites)
     apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
     return decoding_job(stage, items * (1 + stage.draws) + apart, runtime.processes, device)
@@ -146,7 +149,9 @@ def _adapters(lora: Lora) -> Adapters:
 
 
 def _reference(stage: Trained) -> Reference:
-    if stage.kind in ("sft", "reward_model") or (stage.kind == "grpo" and float(setting(stage, "beta")) == 0.0):
+    if stage.kind in ("pretrain", "sft", "reward_model") or (
+        stage.kind == "grpo" and float(setting(stage, "beta")) == 0.0
+    ):
         return "none"
     if stage.kind == "dpo" and setting(stage, "precompute_ref_log_probs"):
         return "precomputed"

@@ -1,0 +1,196 @@
+"""Merging by mergekit, against tensors worked out by hand, and what is refused before it starts."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from data.errors import UserError
+from tests.stage_runs import planned, run_stage, stage, weights, write_pipeline
+from tests.tiny_models import load, write_model
+from training.config import ConfigError, load_pipeline
+from training.record import read_record, verify_record
+from training.surgery.merge import merge, merge_settings, require_alike
+
+needs_mergekit = pytest.mark.skipif(
+    find_spec("mergekit") is None, reason="mergekit is not installed: pip install -c constraints.txt -e '.[merge]'"
+)
+NORM = "model.norm.weight"
+
+
+def how(method: str, **fields: Any) -> SimpleNamespace:
+    plain: dict[str, Any] = {"weights": None, "t": None, "density": None, "save_dtype": None}
+    return SimpleNamespace(**plain | {"method": method} | fields)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three models of one architecture; the first 4 numbers of their final norms are set by hand."""
+    folder = tmp_path_factory.mktemp("merge")
+    chosen = ([1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 1.5, 1.0], [2.0, 2.5, 1.0, -3.0])
+    made = []
+    for seed, numbers in enumerate(chosen):
+        model = write_model(folder / str(seed), "llama", seed=seed, num_hidden_layers=1)
+        tensors = load_file(model / "model.safetensors")
+        tensors[NORM] = torch.tensor([*numbers, *[1.0] * 28])
+        save_file(tensors, str(model / "model.safetensors"), metadata={"format": "pt"})
+        made.append(model)
+    return made
+
+
+def merged(
+    stage: SimpleNamespace, models: list[Path], folder: Path, base: Path | None = None
+) -> dict[str, torch.Tensor]:
+    facts = merge(merge_settings(stage, models, base), folder / "merged", seed=3)
+    model = load(folder / "merged")
+    assert facts["parameters"] == sum(p.numel() for p in model.parameters()) or model.config.tie_word_embeddings
+    return dict(model.state_dict())
+
+
+@needs_mergekit
+def test_linear_is_the_weighted_mean(models: list[Path], tmp_path: Path) -> None:
+    """(1 a + 3 b) / 4."""
+    found = merged(how("linear", weights=[1.0, 3.0]), models[1:], tmp_path)
+    assert found[NORM][:4].tolist() == pytest.approx([2.25, 1.875, 1.125, -2.0])
+    one, other = (load_file(model / "model.safetensors") for model in models[1:])
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert torch.allclose(found[name], (one[name] + 3 * other[name]) / 4, atol=1e-6)
+
+
+@needs_mergekit
+def test_slerp_goes_along_the_arc(models: list[Path], tmp_path: Path) -> None:
+    """sin((1-t) w) / sin w of the one and sin(t w) / sin w of the other, w the angle between them (Shoemake 1985)."""
+    found = merged(how("slerp", t=0.25), models[1:], tmp_path)
+    one, other = (load_file(model / "model.safetensors") for model in models[1:])
+    for name in ("model.layers.0.mlp.up_proj.weight", "model.layers.0.self_attn.q_proj.weight"):
+        a, b = one[name].double(), other[name].double()
+        angle = torch.arccos((a / a.norm() * (b / b.norm())).sum())
+        by_hand = (torch.sin(0.75 * angle) * a + torch.sin(0.25 * angle) * b) / torch.sin(angle)
+        assert torch.allclose(found[name].double(), by_hand, atol=1e-5)
+
+
+@needs_mergekit
+def test_task_arithmetic_adds_weighted_differences_to_the_base(models: list[Path], tmp_path: Path) -> None:
+    """Base 1 1 1 1; differences 2 -1 .5 0 and 1 1.5 0 -4; with weights 0.5 and 2."""
+    found = merged(how("task_arithmetic", weights=[0.5, 2.0]), models[1:], tmp_path, models[0])
+    assert found[NORM][:4].tolist() == pytest.approx([4.0, 3.5, 1.25, -7.0])
+
+
+@needs_mergekit
+def test_ties_keeps_the_greatest_and_the_sign_of_the_majority(models: list[Path], tmp_path: Path) -> None:
+    """Of the 32 numbers of each difference the greatest 2 (density 1/16) stay: 2 and -1; 1.5 and -4.
+
+    Place 0 has 2 alone, place 1 has -1 and 1.5, whose sum is positive: 1.5; place 2 nothing, place 3 -4. The base is 1.
+    """
+    found = merged(how("ties", density=0.0625), models[1:], tmp_path, models[0])
+    assert found[NORM][:4].tolist() == pytest.approx([3.0, 2.5, 1.0, -3.0])
+
+
+@needs_mergekit
+def test_dare_drops_by_the_seed_and_scales_up_what_is_left(models: list[Path], tmp_path: Path) -> None:
+    """One model, density 0.5: of the differences 2, -1, 0.5 some are gone; mergekit scales the rest to the sum of
+    magnitudes 3.5 that they had (the paper divides by the density, the same in expectation).
+    """
+    settings = merge_settings(how("dare_ties", density=0.5), models[1:2], models[0])
+    seen = []
+    for place, seed in (("a", 3), ("b", 3), ("c", 4)):
+        merge(settings, tmp_path / place, seed)
+        seen.append(load_file(tmp_path / place / "model.safetensors")[NORM])
+    whole, left = torch.tensor([2.0, -1.0, 0.5]), seen[0][:3] - 1
+    kept = left != 0
+    assert 0 < kept.sum() < 3
+    assert torch.allclose(left[kept], whole[kept] * 3.5 / whole[kept].abs().sum(), atol=1e-5)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+
+
+def test_settings_of_each_method_by_hand() -> None:
+    models = [Path("/a"), Path("/b")]
+    assert merge_settings(how("linear"), models, None) == {
+        "merge_method": "linear",
+        "models": [
+            {"model": "/a", "parameters": {"weight": 1.0}},
+            {"model": "/b", "parameters": {"weight": 1.0}},
+        ],
+        "dtype": "float32",
+        "parameters": {"normalize": True},
+    }
+    ties = merge_settings(how("ties", density=0.2, save_dtype="bfloat16"), models, Path("/base"))
+    assert ties["base_model"] == "/base"
+    assert ties["out_dtype"] == "bfloat16"
+    assert ties["models"][1]["parameters"] == {"weight": 1.0, "density": 0.2}
+    slerp = merge_settings(how("slerp"), models, None)
+    assert (slerp["base_model"], slerp["parameters"]) == ("/a", {"t": 0.5})
+
+
+def test_models_of_another_size_are_refused_by_what_differs(models: list[Path], tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other" / "model", "llama", num_hidden_layers=1, intermediate_size=64)
+    with pytest.raises(UserError, match=r"stages\.m\.from: .* differ in intermediate_size"):
+        require_alike([models[0], other], "m")
+
+
+def block(**fields: Any) -> dict[str, Any]:
+    return {"name": "merged", "kind": "merge", "from": ["one", "two"], **fields}
+
+
+@needs_mergekit
+def test_stage_merges_two_trained_models_and_has_both_as_parents(tmp_path: Path) -> None:
+    stages = [
+        stage("sft", name, folder=tmp_path, **{"from": "base", "seed": n}) for n, name in enumerate(("one", "two"))
+    ]
+    config = write_pipeline(tmp_path, *stages, block(), stage("sft", "after", folder=tmp_path))
+    for name in ("one", "two", "merged"):
+        assert run_stage(config, name) == 0
+    folder = planned(config, "merged").folder
+    record = read_record(folder)
+    assert record is not None
+    assert verify_record(folder) == []
+    assert [parent["stage"] for parent in record["parents"]] == ["one", "two"]
+    ours, first, second = weights(folder), *(weights(planned(config, name).folder) for name in ("one", "two"))
+    assert all(torch.allclose(ours[name], (first[name] + second[name]) / 2, atol=1e-6) for name in first)
+    assert planned(config, "after").parents == ["merged"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"from": ["one", "one"]}, "names a model twice"),
+        ({"from": ["one", "zwei"]}, "no stage has this name"),
+        ({"from": ["one", "two", "base"], "method": "slerp"}, "goes from one model to another; from names 3"),
+        ({"weights": [1.0]}, "has 1 numbers for 2 models"),
+        ({"weights": [1.0, -1.0]}, "add up to 0"),
+        ({"method": "slerp", "weights": [1.0, 2.0]}, "is not for slerp; write t"),
+        ({"t": 0.5}, "does nothing with method: linear; it is of slerp"),
+        ({"method": "task_arithmetic", "density": 0.5}, "it is of ties, dare_ties"),
+        ({"method": "ties", "from": ["one", "base"]}, "is both merged and subtracted"),
+        ({"method": "ties", "base": "later"}, "that stage stands later"),
+        ({"from": ["one"]}, "merged.from"),
+    ],
+)
+def test_mistakes_of_a_merge(fields: dict[str, Any], told: str, tmp_path: Path) -> None:
+    stages = [stage("sft", name, folder=tmp_path) for name in ("one", "two")]
+    config = write_pipeline(tmp_path, *stages, block(**fields), stage("sft", "later", folder=tmp_path))
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(config)
+    assert told in str(caught.value)
+
+
+def test_identity_follows_models_weights_and_base(tmp_path: Path) -> None:
+    stages = [stage("sft", name, folder=tmp_path, seed=n) for n, name in enumerate(("one", "two"))]
+    config = write_pipeline(tmp_path, *stages, block(method="ties"))
+    before = planned(config, "merged")
+    assert before.parents == ["one", "two", "base"]
+    assert before.fingerprint != planned(config, "merged", "stages.merged.density=0.2").fingerprint
+    assert before.fingerprint != planned(config, "merged", 'stages.merged.from=["two","one"]').fingerprint
+    assert planned(config, "merged", "stages.merged.method=linear").parents == ["one", "two"]
+
+
+def test_an_adapter_is_not_merged(tmp_path: Path) -> None:
+    one = stage("sft", "one", folder=tmp_path, lora={"r": 2, "save": "adapter"})
+    config = write_pipeline(tmp_path, one, stage("sft", "two", folder=tmp_path), block())
+    with pytest.raises(ConfigError, match=r"one leaves an adapter; set stages\.one\.lora\.save=merged"):
+        load_pipeline(config)

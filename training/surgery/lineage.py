@@ -1,0 +1,42 @@
+"""The `config.json` of every model of a pipeline, worked out from the base's before any of them exists."""
+
+from typing import Any
+
+from data.errors import UserError
+from training.config.stage_base import MergeStage, UpcycleStage, UpscaleStage
+from training.config.stages import MODEL_KINDS
+from training.surgery.configs import upcycled_config, upscaled_config
+
+Config = dict[str, Any]
+
+
+def configs_of(pipeline: Any) -> dict[str, Config | str]:
+    """Return, by stage that leaves a model and for "base", its config, or why there is none ("key: reason").
+
+    Stages need not be expanded yet. UserError where the base's config cannot be found on this machine.
+    """
+    from training.estimate.known_models import find_config
+
+    found: dict[str, Config | str] = {"base": find_config(pipeline.model)}
+    previous = "base"
+    for stage in pipeline.stages:
+        if stage.kind not in MODEL_KINDS:
+            continue
+        named = stage.from_[0] if isinstance(stage, MergeStage) else stage.from_
+        parent = found.get(stage.parent or named or previous, found["base"])
+        found[stage.name] = _made(stage, parent)
+        previous = stage.name
+    return found
+
+
+def _made(stage: Any, parent: Config | str) -> Config | str:
+    if isinstance(parent, str):
+        return parent
+    try:
+        if isinstance(stage, UpscaleStage):
+            return upscaled_config(parent, stage.drop_layers)
+        if isinstance(stage, UpcycleStage):
+            return upcycled_config(parent, stage)
+    except UserError as error:
+        return str(error)
+    return parent

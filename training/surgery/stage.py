@@ -1,0 +1,42 @@
+"""What the stages without training have in common: rank 0 writes the model's folder, the others wait for it.
+
+A stage that was interrupted starts its folder anew: nothing is drawn from the clock or from the number of ranks, so the
+same tensors are written again.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.context import StageContext, StageResult
+from training.facts import tokenizer_facts
+from training.models import check_unchanged_template, load_tokenizer
+from training.world import barrier
+
+POLL_S = 0.5
+
+Write = Callable[[Path], dict[str, Any]]
+
+
+def make_model(context: StageContext, write: Write) -> StageResult:
+    """Return a surgery stage's result; `write` fills the folder it is given with weights and config, and returns what
+    the record's metrics say of it.
+    """
+    context.ledger.begin()
+    tokenizer = load_tokenizer(context.parent_model, context.chat_template)
+    check_unchanged_template(context.record_of(context.parent_name), tokenizer, context.stage.allow_template_change)
+    folder = context.folder / "model"
+    metrics: dict[str, Any] = {}
+    context.state.update(force=True, phase="save")
+    if context.world.is_main:
+        with context.ledger.timing("checkpoint"):
+            metrics = write(folder)
+            tokenizer.save_pretrained(str(folder))
+        context.say(f"{metrics['parameters']:,} parameters in {folder}")
+    else:
+        while not (folder / "tokenizer_config.json").is_file():  # a collective would give up after some minutes
+            time.sleep(POLL_S)
+    barrier(context.world)
+    context.ledger.end_step()
+    return StageResult(metrics=metrics, tokenizer_facts=tokenizer_facts(tokenizer))
