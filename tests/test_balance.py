@@ -1,5 +1,6 @@
 """Stragglers: work of one's own is told from waiting, and a rank made slow on two real ranks is named."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,13 +10,16 @@ from launch.board import BoardReader
 from launch.rank_environment import rank_environments
 from launch.ranks import run_ranks
 from launch.status import status_text
+from tests.fake_run import write_fake_run
 from tests.stage_runs import metrics, stage, write_pipeline
 from tests.test_ledger import Clock
+from tests.test_report import Outline
 from training.balance import Balance, OwnWork, balance_words, is_straggling, step_balance
 from training.config import load_pipeline
 from training.plan import plan_run
 from training.rank_state import read_rank_states
 from training.record import read_record
+from training.report.page import render_page
 from training.run_folder import RunFolder
 
 STEPS = 8
@@ -101,3 +105,19 @@ def test_a_rank_made_slow_is_named_in_metrics_record_and_status(tmp_path: Path) 
     assert "rank 1 (" in status_text(RunFolder(run_dir))
     (warning,) = BoardReader(RunFolder(run_dir)).read().warnings
     assert "the others wait for it" in warning
+
+
+def test_report_tells_the_balance_and_each_ranks_seconds_but_no_host(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path)
+    path = next(run.glob("??-sft-*")) / "record.json"
+    record = json.loads(path.read_text())
+    rank = {"host": "secret-node", "own_s": 31.5, "timing_s": {"data": 2.0, "forward_backward": 80.25, "step": 90.0}}
+    balance = {"slowest_rank": 1, "slowest_steps": 38, "steps": 40, "imbalance": 0.23}
+    record["ledger"] |= {"ranks": [rank, {**rank, "own_s": 47.5}], "balance": balance}
+    path.write_text(json.dumps(record))
+    text = Outline(render_page(run)).text
+    assert "sft: rank 1 was slowest in 38 of 40 steps; imbalance 23 %." in text
+    assert "31.5" in text
+    assert "47.5" in text
+    assert "secret-node" not in text
+    assert text.count("was slowest in") == 1  # the other stages' lines are of before there was an imbalance

@@ -7,6 +7,7 @@ from training.progress import duration
 from training.report.charts import legend, stacked_bar
 from training.report.collect import RunView, StageView
 from training.report.markup import Markup, element, section, table
+from training.report.ranks import ranks_part
 from training.report.scale import percent
 
 PHASES = (
@@ -59,7 +60,7 @@ def time_section(run: RunView) -> Markup | None:
         "Wall time of the main thread, mean over ranks. Phases do not overlap, and with the unaccounted rest they sum "
         "to the steps. Outside steps: loading the model, tokenising, saving."
     )
-    return section("time", "Where the time went", bars, legend(entries), details, lead=lead)
+    return section("time", "Where the time went", bars, legend(entries), details, ranks_part(run), lead=lead)
 
 
 def account_of(stage: StageView) -> Account | None:
