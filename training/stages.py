@@ -12,11 +12,11 @@ STAGES = {
     "dpo": "training.train",
     "grpo": "training.train",
     "reward_model": "training.train",
-    "sample": "training.sample",
     "pretrain": "training.train",
     "upscale": "training.surgery.upscale",
     "upcycle": "training.surgery.upcycle",
     "merge": "training.surgery.merge",
+    "sample": "training.sample",
     "evaluate": "training.evaluate",
 }
 
@@ -34,10 +34,9 @@ def check_all(pipeline: Any) -> None:
     from data.generators import check_families
     from training.adapters import require_quantizer
     from training.config import TRAINING_KINDS
+    from training.surgery.merge import require_mergekit
     from training.trainer_args import build_arguments
 
-    from training.surgery.merge import require_mergekit
-    from training.tracker import require_tracker
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:
@@ -47,13 +46,11 @@ def check_all(pipeline: Any) -> None:
                 check_scorers(stage)
             if stage.kind == "evaluate" and stage.generalisation is not None:
                 check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
+            if stage.kind == "merge":
+                require_mergekit(stage.name)
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
-            if stage.kind == "merge":
-                require_mergekit(stage.name)
-            if stage.kind == "export" and stage.gguf:
-                check_gguf_base(pipeline, stage)
     check_data_files(pipeline)
 
 

@@ -42,12 +42,12 @@ def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", a
     unlimited = copy.copy(arguments)
     unlimited.max_length = None
     prepared = _PREPARE[kind](rows, tokenizer, unlimited)
-    with global_then_local_main_first():
-        return prepared.map(
-            _mark_prompts, batched=True, fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]}, desc="prompts"
     if "prompt" not in rows.column_names:  # raw text: no rollout ever renders it
         with global_then_local_main_first():
             return prepared.map(_no_prompts, batched=True, desc="prompts")
+    with global_then_local_main_first():
+        return prepared.map(
+            _mark_prompts, batched=True, fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]}, desc="prompts"
         )
 
 
@@ -87,7 +87,7 @@ def _mark_prompts(batch: dict[str, list[Any]], tokenizer: Any, begins: str) -> d
     """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it."""
     rendered = rendered_prompts(batch["prompt"], tokenizer, batch.get("tools"), batch.get("chat_template_kwargs"))
     pairs = zip(rendered, batch[begins], strict=True)
-    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs], ROW: places}
+    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs]}
 
 
 def _no_prompts(batch: dict[str, list[Any]]) -> dict[str, list[bool]]:

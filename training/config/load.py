@@ -25,8 +25,8 @@ from training.config import (
     sample_checks,
     slurm_checks,
     source_checks,
-)
     surgery_checks,
+)
 from training.config.errors import ConfigError
 from training.config.expand import expand
 from training.config.overrides import apply_overrides
@@ -44,16 +44,16 @@ RULES = (
     batch_checks.groups_divide_the_batch_and_the_round,
     source_checks.data_stages_are_earlier_samples_of_the_right_kind,
     source_checks.generators_make_what_the_stage_trains_on,
-    source_checks.suites_have_items_of_their_own,
     source_checks.text_has_no_prompts,
+    source_checks.suites_have_items_of_their_own,
     source_checks.files_exist,
     source_checks.callables_are_found,
     source_checks.formats_serve_the_stage,
     source_checks.hub_names_have_a_revision,
     *packing_checks.RULES,
     *sample_checks.RULES,
-    loss_checks.losses_are_trl_s,
     *surgery_checks.RULES,
+    loss_checks.losses_are_trl_s,
     probe_checks.probes_name_suites,
     profile_checks.some_stage_has_the_profiled_steps,
     name_checks.rewards_exist_and_take_their_parameters,
