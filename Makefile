@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Two test processes of one thread each: a file's tests stay in one, so that they share its fixtures.
 WORKERS ?= 2
-NOT_MARKED := not slurm and not torture and not vllm and not browser and not coq and not gpu and not slow
+NOT_MARKED := not slurm and not vllm and not browser and not coq and not gpu and not slow
 
 help:
 	@cat <<'TEXT'
