@@ -10,14 +10,15 @@ import torch
 import trl
 from datasets import Dataset
 
-import training.reward_scores
+import training.score_cache
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from tests.test_resume import at_step_end, die
 from tests.test_trainers_parity import arguments, chat
 from training.models import load_tokenizer
 from training.record import read_record, verify_record
 from training.reward_model import RewardModelTrainer
-from training.reward_scores import RewardModelScorer, ScoreCache, load_reward_model
+from training.reward_scores import RewardModelScorer, load_reward_model, score_key
+from training.score_cache import ScoreCache
 from training.tokens import tokenise
 
 PROMPT = chat("user", "Count 3")
@@ -139,7 +140,7 @@ def test_draws_scored_by_a_reward_model_are_cached_and_scored_as_the_trainer_doe
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second run of the stage computes no score."""
-    monkeypatch.setattr(training.reward_scores, "cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr(training.score_cache, "cache_root", lambda: tmp_path / "cache")
     assert run_stage(trained, "sample") == 0
     folder = planned(trained, "sample").folder
     record = read_record(folder)
@@ -167,23 +168,23 @@ def test_draws_scored_by_a_reward_model_are_cached_and_scored_as_the_trainer_doe
 def test_score_cache_names_a_score_by_prompt_and_completion_and_survives_a_cut_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.reward_scores, "cache_root", lambda: tmp_path)
-    cache = ScoreCache("ab" * 32)
-    one, other = cache.key(PROMPT, "seven"), cache.key(PROMPT, "eight")
-    assert one != other != cache.key(chat("user", "Count 4"), "eight")
+    monkeypatch.setattr(training.score_cache, "cache_root", lambda: tmp_path)
+    cache = ScoreCache("reward_scores", "ab" * 32)
+    one, other = score_key(PROMPT, "seven"), score_key(PROMPT, "eight")
+    assert one != other != score_key(chat("user", "Count 4"), "eight")
     cache.add({one: 0.25, other: None})
     file = next((tmp_path / "reward_scores").rglob("*.jsonl"))
     file.write_bytes(file.read_bytes() + b'{"half')
-    again = ScoreCache("ab" * 32)
+    again = ScoreCache("reward_scores", "ab" * 32)
     assert (again[one], again[other]) == (0.25, None)
     again.add({one: 9.0, "third": 1.0})
     again.add({one: 9.0, other: 9.0})
     again.add({"fourth": 2.0})
     kept = [{one: 0.25, other: None}, {"third": 1.0}, {"fourth": 2.0}]
     assert [json.loads(line) for line in file.read_text().splitlines()] == kept
-    assert ScoreCache("ab" * 32)[one] == 0.25
-    assert ScoreCache("ab" * 32)["third"] == 1.0
-    assert one not in ScoreCache("cd" * 32)
+    assert ScoreCache("reward_scores", "ab" * 32)[one] == 0.25
+    assert ScoreCache("reward_scores", "ab" * 32)["third"] == 1.0
+    assert one not in ScoreCache("reward_scores", "cd" * 32)
 
 
 def test_language_model_is_no_reward_model_and_a_conversation_beyond_the_context_has_no_score(

@@ -1,25 +1,22 @@
-"""Scores of a reward model, and the cache that keeps each under the hash of (model, prompt, completion).
+"""Scores of a reward model, each kept under the hash of (model, prompt, completion) (`training.score_cache`).
 
 A score is the one logit of a sequence classification model at the end of the conversation, as trl.RewardTrainer trains
 it: the chat template over prompt and answer, nothing cut. The model is known by the content of its files.
 """
 
 import json
-import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from training.data_doctor import context_length
-from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
-from training.json_lines import Appender, whole_lines
+from training.identity import canonical_json, sha256_text
 from training.models import load_tokenizer
+from training.score_cache import ScoreCache, model_files_key
 
 if TYPE_CHECKING:
     import torch
 
-SCORES_VERSION = 1
 ROWS = 16
 """Conversations of one prompt that are scored together."""
 
@@ -35,14 +32,14 @@ class RewardModelScorer:
         self.model = load_reward_model(folder, dtype).eval().to(device)
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.context = context_length(folder)
-        self.cache = ScoreCache(reward_model_key(folder, dtype), rank)
+        self.cache = ScoreCache("reward_scores", model_files_key(folder, {"dtype": dtype}), rank)
 
     def score(self, prompt: Messages, completions: list[str]) -> list[float | None]:
         """Return the score of each answer to a prompt; None where the conversation exceeds the model's context.
 
         All answers are computed where one is not in the cache: what stands in a batch together decides the last bits.
         """
-        keys = [self.cache.key(prompt, completion) for completion in completions]
+        keys = [score_key(prompt, completion) for completion in completions]
         if not all(key in self.cache for key in keys):
             self.cache.add(dict(zip(keys, self._computed(prompt, completions), strict=True)))
         return [self.cache[key] for key in keys]
@@ -74,6 +71,7 @@ def load_reward_model(folder: Path, dtype: str = "float32", attention: str | Non
     """Load a sequence classification model with one output.
 
     A language model gets a new head, from torch's random numbers; what else has another number of outputs is refused.
+    transformers would report the head as missing, which is what is meant (`check_reward_model` looks at the others).
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -83,7 +81,12 @@ def load_reward_model(folder: Path, dtype: str = "float32", attention: str | Non
     options: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True, "num_labels": 1}
     if attention is not None:
         options["attn_implementation"] = attention
-    return AutoModelForSequenceClassification.from_pretrained(str(folder), **options)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(str(folder), **options)
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def check_reward_model(folder: Path, reference: str) -> None:
@@ -99,44 +102,6 @@ def check_reward_model(folder: Path, reference: str) -> None:
         )
 
 
-def reward_model_key(folder: Path, dtype: str) -> str:
-    """Return the 64 hex digits that name a model's scores: the content of its files and the precision."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    content = {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}
-    return sha256_text(canonical_json({"version": SCORES_VERSION, "files": content, "dtype": dtype}))
-
-
-class ScoreCache:
-    """The scores of one model that this user's runs have computed; each process appends to a file of its own host."""
-
-    def __init__(self, model_key: str, rank: int = 0) -> None:
-        self._folder = cache_root() / "reward_scores" / model_key[:32]
-        self._file = Appender(self._folder / f"{socket.gethostname()}-{os.getpid()}-{rank}.jsonl")
-        self._scores: dict[str, float | None] = {}
-        if self._folder.is_dir():
-            for path in sorted(self._folder.glob("*.jsonl")):
-                for line in whole_lines(path):
-                    self._scores |= line
-
-    @staticmethod
-    def key(prompt: Messages, completion: str) -> str:
-        """Return what names the score of an answer to a prompt."""
-        return sha256_text(canonical_json([prompt, completion]))
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._scores
-
-    def __getitem__(self, key: str) -> float | None:
-        return self._scores[key]
-
-    def add(self, scores: dict[str, float | None]) -> None:
-        """Keep the scores of a prompt's answers; what is there already stays as it was first computed."""
-        new = {key: value for key, value in scores.items() if key not in self._scores}
-        if not new:
-            return
-        self._file.add(new)
-        self._scores |= new
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+def score_key(prompt: Messages, completion: str) -> str:
+    """Return what names the score of an answer to a prompt."""
+    return sha256_text(canonical_json([prompt, completion]))
