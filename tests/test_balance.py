@@ -11,9 +11,9 @@ from launch.rank_environment import rank_environments
 from launch.ranks import run_ranks
 from launch.status import status_text
 from tests.fake_run import write_fake_run
+from tests.html_outline import Outline
 from tests.stage_runs import metrics, stage, write_pipeline
 from tests.test_ledger import Clock
-from tests.test_report import Outline
 from training.balance import Balance, OwnWork, balance_words, is_straggling, step_balance
 from training.config import load_pipeline
 from training.plan import plan_run

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from data.errors import UserError
 from launch.cli import main
+from tests.chromium import find_chromium, open_browser
 from tests.fake_run import write_fake_run, write_lines
-from tests.test_report import Outline
+from tests.html_outline import Outline
 from training.compare.comparison import compare_runs
 from training.compare.learning import overlays
 from training.compare.page import comparison_page
@@ -330,3 +332,36 @@ def test_labels_are_the_shortest_ends_that_tell_paths_apart(tmp_path: Path) -> N
     assert labels([tmp_path / "a" / "x", tmp_path / "b" / "x"]) == ["a/x", "b/x"]
     assert labels([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
     assert labels([tmp_path / "a", tmp_path / "a"]) == ["a (1)", "a (2)"]
+
+
+@pytest.mark.slow
+def test_two_runs_of_ten_thousand_steps_make_a_small_page_in_seconds(before: Path, after: Path) -> None:
+    for run in (before, after):
+        folder = read_run(run).stage("grpo").folder
+        rows = read_lines(folder / "metrics.jsonl")
+        write_lines(folder / "metrics.jsonl", [rows[n % len(rows)] | {"step": n + 1} for n in range(10_000)])
+    began = time.process_time()
+    page = comparison_page(compare_runs([before, after]))
+    assert time.process_time() - began < 10.0
+    assert len(page.encode()) < 10_000_000
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="needs Chromium (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_page_in_a_browser_draws_its_charts_silently_and_offline(before: Path, after: Path, width: int) -> None:
+    path = before.parent / "page.html"
+    path.write_text(comparison_page(compare_runs([before, after])))
+    with open_browser(before.parent / "profile") as browser:
+        browser.open(path, width)
+        lengths = browser.evaluate("[...document.querySelectorAll('polyline.bold')].map(e => e.getTotalLength())")
+        strips = browser.evaluate(
+            "[...document.querySelectorAll('svg.strip, svg.bar')].filter(e => e.checkVisibility())"
+            ".map(e => e.getBoundingClientRect().width)"
+        )
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert len(lengths) > 30
+    assert min(lengths) > 200
+    assert min(strips) > 50
+    assert browser.messages == []
+    assert [url for url in browser.requests[1:] if not url.startswith("data:")] == []
