@@ -5,6 +5,7 @@ What the jobs leave is compared with an uninterrupted `posttrain run` without Sl
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,3 +174,55 @@ def test_an_array_over_two_seeds_gives_two_runs(cluster: SlurmCluster, config: P
         given = [word for override in [*overrides, "seed=2"] for word in ("--set", override)]
         assert run_stage(config, name, *given, "--run-dir", str(alone)) == 0
     assert weights_of(alone) == two
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two SFT stages, the first with a gate that no two steps can meet; a job's time limit in its output."""
+    folder = tmp_path_factory.mktemp("gated")
+    first = stage("sft", "first", folder=folder, gate={"suite": "counting", "min_gain": 0.9})
+    asked = [{"prompt": f"Say {number}", "answer": str(number)} for number in range(4)]  # no stage trains on these
+    (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    return write_pipeline(
+        folder,
+        first,
+        stage("sft", "second", folder=folder),
+        name="gated",
+        suites={"counting": {"items": 4, "data": {"path": str(folder / "asked.jsonl")}}},
+        evaluate={"suites": ["counting"], "max_completion_length": 4},
+        runtime={"slurm": {"time": "20", "setup": ["trap 'echo \"ends at $SLURM_JOB_END_TIME\"' EXIT"]}},
+    )
+
+
+def recorded(run_dir: Path) -> set[str]:
+    """The stages with a record."""
+    return {folder.name for folder in RunFolder(run_dir).stages() if read_record(folder.path) is not None}
+
+
+def test_a_gate_not_met_ends_the_chain_there(cluster: SlurmCluster, gated: Path) -> None:
+    run_dir = gated.parent / "chained"
+    posttrain(cluster, gated, "submit", str(gated), "--run-dir", str(run_dir))
+    jobs = jobs_of(run_dir)
+    last = [jobs[name] for name in ("evaluate-first", "second")]
+    ended = ("COMPLETED", "FAILED", "CANCELLED")
+    wait_until(lambda: all(state_of(cluster, job) in ended for job in last), "the chain ends", run_dir / "logs")
+    assert [state_of(cluster, job) for job in last] == ["FAILED", "CANCELLED"]
+    assert "ExitCode=3:0" in cluster.call("scontrol", "show", "job", last[0])
+    assert recorded(run_dir) == {"base", "evaluate-base", "first", "evaluate-first"}
+
+
+def test_one_job_runs_all_stages_and_knows_when_it_must_have_ended(cluster: SlurmCluster, gated: Path) -> None:
+    run_dir = gated.parent / "alone"
+    posttrain(cluster, gated, "submit", str(gated), "--one-job", "--run-dir", str(run_dir))
+    (job,) = json.loads((run_dir / "slurm.json").read_text())["submissions"][-1]["jobs"]
+    wait_until(lambda: state_of(cluster, job["id"]) in ("COMPLETED", "FAILED"), "the job ends", run_dir / "logs")
+    assert "ExitCode=3:0" in cluster.call("scontrol", "show", "job", job["id"])
+    assert recorded(run_dir) == {"base", "evaluate-base", "first", "evaluate-first"}
+    (output,) = (run_dir / "logs").glob("slurm-*.out")
+    end = float(re.findall(r"ends at (\d+)", output.read_text())[0])
+    assert 0 < end - time.time() < 20 * 60
+    posttrain(cluster, gated, "submit", str(gated), "--one-job", "--past-gates", "--run-dir", str(run_dir))
+    (again,) = json.loads((run_dir / "slurm.json").read_text())["submissions"][-1]["jobs"]
+    wait_until(lambda: state_of(cluster, again["id"]) in ("COMPLETED", "FAILED"), "the job ends", run_dir / "logs")
+    assert state_of(cluster, again["id"]) == "COMPLETED"
+    assert recorded(run_dir) >= {"second", "evaluate-second"}

@@ -20,6 +20,13 @@ from training.exit_codes import PREEMPTED
 MOST_RESTARTS_FROM_ZERO = 5
 """A stage without checkpoints that was stopped so often would hardly end the next time."""
 
+_END_TIME = (
+    'if [ -z "${SLURM_JOB_END_TIME:-}" ]; then  # Slurm before 23.02 does not say when the job must have ended\n'
+    '    end=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e) && end=$(date -d "$end" +%s) &&\n'
+    "        export SLURM_JOB_END_TIME=$end || true\n"
+    "fi 2>/dev/null"
+)
+
 
 @dataclass(frozen=True)
 class Member:
@@ -124,6 +131,7 @@ def _preparation(batch: Batch) -> Iterator[str]:
         yield f"set -a; source {path}; set +a"
     yield from batch.slurm.setup
     yield "export SLURM_EXPORT_ENV=ALL SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # what srun would not take over"
+    yield _END_TIME
 
 
 def _array_member(batch: Batch) -> str:
