@@ -38,10 +38,12 @@ class DpoTrainer(
 
     def __init__(self, *args: Any, reference_logps: ReferenceLogps | None = None, **kwargs: Any):
         self.reference_logps = reference_logps
+        self.fast_paths = reference_logps is None or reference_logps.context.pipeline.runtime.fast_paths
         super().__init__(*args, **kwargs)
 
     def _precompute_ref_logps(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        use_trained_positions_head(self, "dpo")
+        if self.fast_paths:
+            use_trained_positions_head(self, "dpo")
         if self.reference_logps is not None and self.reference_logps.usable():
             return self.reference_logps.add_columns(self, dataset)
         return super()._precompute_ref_logps(dataset, *args, **kwargs)

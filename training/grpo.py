@@ -36,6 +36,7 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     )
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     trainer.parity = ParityProof(context)
+    trainer.fast_paths = context.pipeline.runtime.fast_paths
     trainer.on_rows_done = context.state.rows_done
     if context.stage.dynamic_sampling is not None:
         trainer.dynamic = DynamicSampling(context, adapter, trainer.train_dataset, draw)

@@ -34,6 +34,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     scorer: Scorer
     parity: ParityProof
     dynamic: DynamicSampling | None = None
+    fast_paths = True
     _buffered_inputs: list[Batch] | None
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochRepeatSampler:
@@ -56,7 +57,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
             self.on_round(self)
-            if may_reorder(self):
+            if self.fast_paths and may_reorder(self):
                 accumulation = self.args.gradient_accumulation_steps
                 if can_balance(buffer, self.accelerator.num_processes):
                     buffer = balance(buffer, accumulation, self.accelerator, may_skip_silent_rows(self))
@@ -69,7 +70,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
         score = super()._get_per_token_logps_and_entropies
-        if not torch.is_grad_enabled() or any(value is not None for value in only_media(kwargs)):
+        plain = not self.fast_paths or any(value is not None for value in only_media(kwargs))
+        if plain or not torch.is_grad_enabled():
             return score(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
         batch = self.micro_batch
         rows = rows_to_score(batch["advantages"], batch["completion_mask"], may_skip_silent_rows(self))
@@ -77,12 +79,12 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         fill = torch.zeros_like(batch["completion_mask"], dtype=torch.float32) if old is None else old
         auxiliary = None
 
-        def plain(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        def chosen(ids: torch.Tensor, mask: torch.Tensor, keep: int) -> tuple[torch.Tensor, torch.Tensor | None]:
             nonlocal auxiliary
             logps, entropies, auxiliary = score(model, ids, mask, keep, *args, **kwargs)
             return logps, entropies
 
-        logps, entropies = score_rows(plain, input_ids, attention_mask, logits_to_keep, rows, fill)
+        logps, entropies = score_rows(chosen, input_ids, attention_mask, logits_to_keep, rows, fill)
         return logps, entropies, auxiliary
 
     def save_own_state(self, checkpoint: Path) -> None:

@@ -26,10 +26,19 @@ SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "
 
 def can_score_trained_positions(model: PreTrainedModel) -> bool:
     """Whether this head gives TRL's result: whole weights on a CPU (no ZeRO-3), logits a plain projection."""
+    return why_not_trained_positions(model) is None
+
+
+def why_not_trained_positions(model: PreTrainedModel) -> str | None:
+    """What keeps a model from this head, in words; None where nothing does."""
     config = model.config.get_text_config()
-    plain = all(getattr(config, name, None) in (None, 1.0) for name in SCALED_HEADS)
+    scaled = [name for name in SCALED_HEADS if getattr(config, name, None) not in (None, 1.0)]
     weight = next(model.parameters())
-    return plain and weight.device.type == "cpu" and not hasattr(weight, "ds_id")
+    if scaled:
+        return f"the model scales its logits ({', '.join(scaled)})"
+    if weight.device.type != "cpu":
+        return "on a GPU TRL's kernel does the same"
+    return "ZeRO-3 keeps the weights in parts" if hasattr(weight, "ds_id") else None
 
 
 HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's head
@@ -40,10 +49,24 @@ HEAD_OUTPUTS = {  # the fields each TRL 1.16 trainer reads from its policy's hea
 }
 
 
+NEEDS_TRL_HEAD = {
+    "aux_loss_enabled": "an auxiliary loss is on",
+    "_entropy_bonus_enabled": "an entropy bonus needs the entropies' gradient",
+    "use_adaptive_entropy": "an entropy bonus needs the entropies' gradient",
+}
+
+
+def why_trl_head(trainer: Any) -> str | None:
+    """What keeps a trainer with TRL's head, in words; None where nothing but the model may."""
+    for name, reason in NEEDS_TRL_HEAD.items():
+        if getattr(trainer, name, False):
+            return reason
+    return "cast_lm_head_to_fp32 is on" if getattr(trainer.args, "cast_lm_head_to_fp32", False) else None
+
+
 def use_trained_positions_head(trainer: Any, kind: str) -> None:
     """Replace TRL's fused head on models that `training.head` can score alike; entropy bonuses keep TRL's."""
-    needs_trl = ("aux_loss_enabled", "_entropy_bonus_enabled", "use_adaptive_entropy")
-    if any(getattr(trainer, name, False) for name in needs_trl) or getattr(trainer.args, "cast_lm_head_to_fp32", False):
+    if why_trl_head(trainer) is not None:
         return
     outputs = HEAD_OUTPUTS[kind]
     if getattr(trainer, "use_weighting", False):

@@ -32,13 +32,22 @@ class SharedContexts:
 
 
 def can_share_contexts(model: Any) -> bool:
-    """Whether a row may go on from cached keys and values: full attention everywhere, no dropout, no recomputation."""
+    """Whether a row may go on from cached keys and values."""
+    return why_not_shared(model, model.training) is None
+
+
+def why_not_shared(model: Any, training: bool) -> str | None:
+    """What keeps a model from sharing contexts, in words; None where nothing does."""
     config = model.config.get_text_config()
     layers = set(getattr(config, "layer_types", None) or PLAIN_LAYERS)
-    plain = layers <= PLAIN_LAYERS and getattr(config, "sliding_window", None) is None
+    if not layers <= PLAIN_LAYERS or getattr(config, "sliding_window", None) is not None:
+        return "not every layer has full attention"
     dropout = any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
-    dropout = dropout or getattr(config, "attention_dropout", 0.0) > 0
-    return plain and not (model.training and (dropout or model.is_activation_checkpointing))
+    if training and (dropout or getattr(config, "attention_dropout", 0.0) > 0):
+        return "the model drops out"
+    if training and model.is_activation_checkpointing:
+        return "activations are recomputed (gradient_checkpointing)"
+    return None
 
 
 def share_contexts(ids_BT: torch.Tensor, mask_BT: torch.Tensor, labels_BT: torch.Tensor) -> SharedContexts | None:
