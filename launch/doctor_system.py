@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from data.errors import UserError
 from launch.doctor_finding import Finding, Machine, State, nearest_folder
 from launch.words import size
 from training.environment import available_cores, cpu_model
 from training.identity import cache_root
+from training.tracker import require_tracker
 
 GB = 10**9
 SHM = Path("/dev/shm")
@@ -81,8 +83,15 @@ def open_files(machine: Machine) -> Iterable[Finding]:
 
 
 def tracker(machine: Machine) -> Iterable[Finding]:
-    """Weights & Biases can do what `tracker_mode` asks."""
+    """The tracker is installed; Weights & Biases can do what `tracker_mode` asks."""
     runtime, key = machine.runtime, bool(machine.environment.get("WANDB_API_KEY"))
+    if runtime.tracker not in ("none", "wandb"):
+        try:
+            require_tracker(runtime)
+            yield Finding(runtime.tracker, "ok", "installed")
+        except UserError as error:
+            yield Finding(runtime.tracker, "fail", "not installed", str(error))
+        return
     if runtime.tracker == "none":
         yield Finding("wandb", "ok", f"not asked for; {'logged in' if key else 'no WANDB_API_KEY'}")
         return
@@ -90,7 +99,7 @@ def tracker(machine: Machine) -> Iterable[Finding]:
     if runtime.tracker_mode == "online" and (offline or not key):
         yield Finding("wandb", "fail", "tracker_mode: online without WANDB_API_KEY", "export WANDB_API_KEY")
     elif runtime.tracker_mode == "auto" and not key and not offline:
-        fix = "export WANDB_API_KEY, or `wandb sync` the run afterwards"
+        fix = "export WANDB_API_KEY, or `posttrain sync` the run afterwards"
         yield Finding("wandb", "warn", "no WANDB_API_KEY: metrics stay offline", fix)
     else:
         yield Finding("wandb", "ok", "logged in" if key else f"tracker_mode: {runtime.tracker_mode}")

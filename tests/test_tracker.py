@@ -11,9 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from wandb.sdk.lib import wbauth
 
 from data.errors import UserError
+from launch.cli import main
+from tests.fake_run import write_fake_run
+from training.config import load_pipeline
+from training.metric_names import describe
+from training.record import record_sha256
+from training.report.collect import read_run as view_run
 from training.tracker import NullTracker, WandbTracker, open_tracker, wandb_mode
+from training.verl_names import NAMES as VERL_NAMES
+from training.verl_names import verl_aliases
+from training.wandb_sync import unsent_runs
 
 BLOCK = 32 * 1024
 COLUMNS = ["prompt", "completion", "reward"]
@@ -21,9 +31,11 @@ ROWS = [["2 + 2?", "<b>4</b>", 1.0], ["9 - 3?", "six", None]]
 
 
 @pytest.fixture(autouse=True)
-def _no_wandb_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_wandb_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    wbauth.unauthenticate_session()  # an earlier test of this process may have had a key
 
 
 def read_wandb_file(path: Path) -> Iterator[Any]:
@@ -45,11 +57,16 @@ def read_wandb_file(path: Path) -> Iterator[Any]:
             yield record
 
 
+def all_records(folder: Path) -> list[Any]:
+    """Every record of the only offline run under a stage folder."""
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    return list(read_wandb_file(path))
+
+
 def read_run(folder: Path) -> tuple[Any, dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """(run record, config, history rows, summary) of the only offline run under a stage folder."""
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     run, config, history, summary = None, {}, [], {}
-    for record in read_wandb_file(path):
+    for record in all_records(folder):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
@@ -65,8 +82,10 @@ def read_run(folder: Path) -> tuple[Any, dict[str, Any], list[dict[str, Any]], d
     return run, config, history, summary
 
 
-def open_for_test(folder: Path, tracker: str = "wandb", mode: str = "auto") -> Any:
-    runtime = SimpleNamespace(tracker=tracker, tracker_mode=mode)
+def open_for_test(folder: Path, tracker: str = "wandb", mode: str = "auto", **more: Any) -> Any:
+    runtime = SimpleNamespace(tracker=tracker, tracker_mode=mode, tracker_upload_model=False, verl_names=False)
+    for name, value in more.items():
+        setattr(runtime, name, value)
     return open_tracker(runtime, "quickstart", "grpo", "grpo", {"batch_size": 32, "trainer": {"beta": 0.0}}, folder)
 
 
@@ -124,6 +143,7 @@ def test_unreachable_server_falls_back_to_offline_quickly_with_one_message(tmp_p
         "import sys; from pathlib import Path; from types import SimpleNamespace\n"
         "from training.tracker import open_tracker\n"
         "runtime = SimpleNamespace(tracker='wandb', tracker_mode='online')\n"
+        "runtime.tracker_upload_model = runtime.verl_names = False\n"
         "tracker = open_tracker(runtime, 'quickstart', 'sft', 'sft', {}, Path(sys.argv[1]))\n"
         "tracker.log({'loss': 0.5}, 1); tracker.finish()\n"
     )
@@ -143,13 +163,13 @@ def test_unreachable_server_falls_back_to_offline_quickly_with_one_message(tmp_p
     assert time.monotonic() - start < 60
     (message,) = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     assert "127.0.0.1" in message
-    assert "wandb sync" in message
+    assert "posttrain sync" in message
     assert [row["loss"] for row in read_run(tmp_path)[2]] == [0.5]
 
 
 def test_server_that_answers_nonsense_falls_back_to_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.tracker._why_server_is_away", lambda base_url: None)
-    monkeypatch.setattr("training.tracker.INIT_TIMEOUT_S", 2)
+    monkeypatch.setattr("training.wandb_tracker._why_server_is_away", lambda base_url: None)
+    monkeypatch.setattr("training.wandb_tracker.INIT_TIMEOUT_S", 2)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
     tracker = open_for_test(tmp_path)
@@ -198,3 +218,151 @@ def test_online_in_an_offline_pipeline_is_a_user_error(monkeypatch: pytest.Monke
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
     with pytest.raises(UserError, match="offline: true"):
         wandb_mode("online", offline=True)
+
+
+def stage_folder(run: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of a stage of a made-up run with its record."""
+    view = view_run(run).stage(name)
+    assert view.folder is not None
+    assert view.record is not None
+    return view.folder, view.record
+
+
+def test_artifacts_are_references_with_hashes_and_the_parents_are_inputs(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "quickstart")
+    (folder, record), parent = stage_folder(run, "dpo"), stage_folder(run, "sft")
+    tracker = open_for_test(tmp_path / "stage")
+    tracker.artifacts(folder, record, [parent])
+    tracker.finish()
+
+    found = {one.artifact.name: one.artifact for one in all_records(tmp_path / "stage") if one.HasField("artifact")}
+    names = [f"quickstart-{one['stage']}-{one['fingerprint'][:8]}" for one in (record, parent[1])]
+    assert set(found) == {*names, f"rows-{'cd' * 6}"}
+    assert [found[name].use_after_commit for name in names] == [False, True]
+    assert [found[name].type for name in names] == ["model", "model"]
+    metadata = json.loads(found[names[0]].metadata)
+    assert metadata["files"] == record["files"]
+    assert metadata["record_sha256"] == record_sha256(folder)
+    pairs = stage_folder(run, "pairs")[1]
+    named = [{"stage": one["stage"], "fingerprint": one["fingerprint"]} for one in (parent[1], pairs)]
+    assert metadata["parents"] == named
+    references = {item.path: item.ref for item in found[names[0]].manifest.contents}
+    weights = folder / "model" / "model.safetensors"
+    assert references == {"hashes.json": "", "model/model.safetensors": weights.as_uri()}
+
+
+def test_model_is_uploaded_only_on_request(tmp_path: Path) -> None:
+    folder, record = stage_folder(write_fake_run(tmp_path / "quickstart"), "sft")
+    tracker = open_for_test(tmp_path / "stage", tracker_upload_model=True)
+    tracker.artifacts(folder, record, [])
+    tracker.finish()
+    found = [one.artifact for one in all_records(tmp_path / "stage") if one.HasField("artifact")]
+    (model,) = [one for one in found if one.type == "model"]
+    (weights,) = [item for item in model.manifest.contents if item.path.endswith(".safetensors")]
+    assert (weights.ref, weights.size) == ("", len(b"sft"))
+
+
+def test_alerts_and_how_a_stage_ended_are_in_the_run(tmp_path: Path) -> None:
+    tracker = open_for_test(tmp_path)
+    tracker.alert("grpo: truncation" + "!" * 80, "62% are cut off; see samples.jsonl, line 3")
+    tracker.finish("preempted")
+    records = all_records(tmp_path)
+    (alert,) = [one.alert for one in records if one.HasField("alert")]
+    assert (alert.title[:16], alert.level, len(alert.title)) == ("grpo: truncation", "WARN", 63)
+    assert alert.text == "62% are cut off; see samples.jsonl, line 3"
+    assert [one.exit.exit_code for one in records if one.HasField("exit")] == [1]
+    assert any(one.HasField("preempting") for one in records)
+
+
+def test_metrics_are_drawn_over_the_optimizer_step(tmp_path: Path) -> None:
+    tracker = open_for_test(tmp_path)
+    tracker.log({"loss": 1.0}, 1)
+    tracker.finish()
+    metrics = [one.metric for one in all_records(tmp_path) if one.HasField("metric")]
+    assert {(one.glob_name, one.step_metric) for one in metrics if one.glob_name} == {("*", "step")}
+
+
+def test_verl_names_come_beside_ours_for_grpo_alone(tmp_path: Path) -> None:
+    tracker = open_for_test(tmp_path, verl_names=True, processes=4)
+    tracker.log({"reward": 0.5, "timing_s/forward_backward": 2.0, "timing_s/optimizer": 1.0, "kl": None}, 7)
+    tracker.finish()
+    (row,) = [row for row in read_run(tmp_path)[2] if "reward" in row]
+    assert row["critic/score/mean"] == row["critic/rewards/mean"] == row["reward"] == 0.5
+    assert row["timing_s/update_actor"] == 3.0
+    assert row["training/global_step"] == 7
+    assert "actor/kl_loss" not in row
+
+
+def test_verl_aliases_name_only_metrics_of_ours_and_divide_throughput_by_the_ranks() -> None:
+    assert [name for name in VERL_NAMES if describe(name) is None] == []
+    aliases = verl_aliases({"perf/tokens_per_s": 800.0, "probe/in_domain/accuracy": 0.25}, 3, 4)
+    assert aliases == {
+        "training/global_step": 3,
+        "perf/throughput": 200.0,
+        "val-core/in_domain/acc/mean@1": 0.25,
+    }
+
+
+def test_tensorboard_gets_the_ledger_as_well(tmp_path: Path) -> None:
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs tensorboardX")
+    tracker = open_for_test(tmp_path, "tensorboard")
+    tracker.log({"reward": 0.5, "timing_s/generate": 0.25, "kl": None}, 7)
+    tracker.finish()
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    found = {}
+    content, position = path.read_bytes(), 0
+    while position < len(content):  # TFRecord: length, its CRC, the event, its CRC
+        (length,) = struct.unpack_from("<Q", content, position)
+        event = event_pb2.Event.FromString(content[position + 12 : position + 12 + length])
+        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value if value.simple_value}
+        position += 16 + length
+    assert found == {"train/reward": (7, 0.5), "train/timing_s/generate": (7, 0.25)}
+
+
+@pytest.mark.parametrize("name", ["trackio", "mlflow", "tensorboard"])
+def test_tracker_that_is_not_installed_is_a_user_error_with_the_pip_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.tracker.importlib.util.find_spec", lambda package: None)
+    with pytest.raises(UserError, match=f"pip install {name}"):
+        open_for_test(tmp_path, name)
+
+
+@pytest.mark.parametrize("overrides", [["runtime.tracker_mode=online"], ["runtime.tracker_upload_model=true"]])
+def test_settings_of_wandb_are_refused_for_other_trackers(overrides: list[str]) -> None:
+    with pytest.raises(UserError, match="would be ignored with tracker tensorboard"):
+        load_pipeline(Path("configs/tiny.yaml"), ["runtime.tracker=tensorboard", *overrides])
+
+
+def test_sync_finds_offline_runs_not_sent_before_and_needs_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_fake_run(tmp_path / "quickstart")
+    assert main(["sync", str(run)]) == 0
+    assert "nothing to send" in capsys.readouterr().out
+    for stage in ("sft", "grpo"):
+        tracker = open_for_test(stage_folder(run, stage)[0])
+        tracker.log({"loss": 1.0}, 1)
+        tracker.finish()
+    waiting = unsent_runs(run)
+    assert len(waiting) == 2
+    assert main(["sync", str(run)]) == 2
+    assert "not logged in" in capsys.readouterr().err
+    (file,) = waiting[0].glob("*.wandb")
+    file.with_name(f"{file.name}.synced").touch()
+    assert unsent_runs(run) == waiting[1:]
+    assert main(["sync", str(run), "--dry-run"]) == 0
+    assert "1 wandb runs to send" in capsys.readouterr().out
+
+
+def test_sync_that_the_server_does_not_take_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_fake_run(tmp_path / "quickstart")
+    tracker = open_for_test(stage_folder(run, "sft")[0])
+    tracker.log({"loss": 1.0}, 1)
+    tracker.finish()
+    monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
+    monkeypatch.setattr("training.wandb_sync.subprocess.run", lambda command, **how: None)
+    assert main(["sync", str(run)]) == 1
+    assert "not sent" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from training.pins import Pins
 from training.rank_state import RankState
 from training.record import read_record
 from training.stop_signals import StopSignals
+from training.tracker import NullTracker, Tracker
 from training.world import World
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class StageContext:
     training_parent: Path = Path()  # the parent's plain weights, set by training.train before a trainer is built
 
     stop: StopSignals = field(default_factory=StopSignals)
+    tracker: Tracker = field(default_factory=NullTracker)  # of rank 0 while the stage runs (training.tracked_stage)
 
     def __post_init__(self) -> None:
         self.state = RankState(self.folder, self.world.rank)

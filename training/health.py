@@ -121,6 +121,7 @@ class HealthCallback(TrainerCallback):
         alarm = {"step": step, "detector": name, "policy": policy, "message": finding.message, "samples": samples}
         with self.path.open("a", encoding="utf-8") as sink:
             sink.write(json.dumps(alarm, ensure_ascii=False) + "\n")
+        self.context.tracker.alert(f"{self.context.planned.name}: {name}", said(alarm))
         if policy == "warn":
             self.context.say(f"warning: {said(alarm)}")
         return alarm

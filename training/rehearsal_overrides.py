@@ -149,7 +149,7 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
     yield _set("runtime", "runtime.threads_per_process", None)
     if runtime.profile is not None:
         yield _set("runtime", "runtime.profile", None, "nothing is profiled")
-    if runtime.tracker != "none":
+    if runtime.tracker == "wandb":
         yield _set("runtime", "runtime.tracker_mode", "offline", f"{runtime.tracker}: offline, nothing is sent")
     if runtime.zero_stage > 0 and shutil.which("c++") is None:
         words = f"not rehearsed: ZeRO-{runtime.zero_stage} (DeepSpeed on a CPU needs a C++ compiler): plain ranks"

@@ -35,6 +35,7 @@ from training.run_folder import RunFolder, run_path
 from training.stacks import answer_with_stacks
 from training.stage_record import stage_record
 from training.stop_signals import StopSignals
+from training.tracked_stage import tell_preempted, tell_result, tracked
 from training.world import World, barrier, is_port_taken, leave, read_world
 
 NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, FINISHED_PROMPTS, FINISHED_ANSWERS)
@@ -146,9 +147,18 @@ def run_rank(context: StageContext) -> int:
     ensure_parents(context)
     from training.stages import stage_runner
 
-    result = stage_runner(context.planned.kind)(context)
-    if result.preempted:
-        return PREEMPTED
+    with tracked(context):
+        result = stage_runner(context.planned.kind)(context)
+        if result.preempted:
+            tell_preempted(context)
+            return PREEMPTED
+        record_stage(context, result)
+        barrier(context.world)
+    return 0
+
+
+def record_stage(context: StageContext, result: StageResult) -> None:
+    """Write the record, remove what the stage needed until then, and tell the tracker; every rank must call this."""
     from training.facts import ledger_facts
 
     ledger = ledger_facts(context)
@@ -157,8 +167,7 @@ def run_rank(context: StageContext) -> int:
         for name in NEEDED_UNTIL_RECORDED:
             shutil.rmtree(context.folder / name, ignore_errors=True)
         drop_best(context.folder)
-    barrier(context.world)
-    return 0
+        tell_result(context)
 
 
 def set_threads(context: StageContext) -> None:

@@ -22,6 +22,7 @@ from training.finished_prompts import prompt_keys
 from training.json_lines import write_lines
 from training.models import check_unchanged_template
 from training.pins import Pins
+from training.reward_functions import assistant_text, prompt_text
 from training.rows import stage_rows
 from training.sample_draws import drawn_prompts
 from training.sample_keep import kept_rows, pass_rate, summary
@@ -29,6 +30,7 @@ from training.sample_scores import DrawScorer, scorer_facts
 from training.world import barrier, gather
 
 DRAWS = "draws.jsonl"
+SHOWN_COLUMNS = ("prompt", "chosen", "rejected", "chosen_reward", "rejected_reward", "completion", "reward")
 
 
 def run(context: StageContext) -> StageResult:
@@ -75,9 +77,27 @@ def keep(context: StageContext, prompts: list[dict[str, Any]], scored_per_s: flo
     write_lines(folder / PASS_RATES, [pass_rate(prompt, stage.pass_at_least) for prompt in prompts])
     write_lines(folder / SAMPLE_ROWS, kept)
     context.say(in_words(metrics))
+    tell_tracker(context, kept)
     if not kept:
         raise_nothing_kept(context, metrics)
     return metrics
+
+
+def tell_tracker(context: StageContext, kept: list[dict[str, Any]]) -> None:
+    """Show the first rows kept as a table: pairs with both rewards, or answers with theirs."""
+    shown = kept[: context.pipeline.runtime.log_completions]
+    if not shown:
+        return
+    names = [name for name in SHOWN_COLUMNS if name in shown[0]]
+    rows = [[_shown(name, row.get(name)) for name in names] for row in shown]
+    context.tracker.table("preferences" if "chosen" in names else "rows", names, rows, 0)
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A cell: texts without their messages, rewards as numbers."""
+    if name == "prompt":
+        return prompt_text(value)
+    return value if value is None or isinstance(value, int | float) else assistant_text(value)
 
 
 def in_words(metrics: dict[str, Any]) -> str:

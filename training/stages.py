@@ -35,8 +35,10 @@ def check_all(pipeline: Any) -> None:
     from training.adapters import require_quantizer
     from training.config import TRAINING_KINDS
     from training.surgery.merge import require_mergekit
+    from training.tracker import require_tracker
     from training.trainer_args import build_arguments
 
+    require_tracker(pipeline.runtime)
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:

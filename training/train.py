@@ -25,6 +25,7 @@ from training.engine import require_engine
 from training.facts import reward_facts, tokenizer_facts
 from training.gradient_buckets import share_gradient_buckets
 from training.head import HEAD_OUTPUTS, use_trained_positions_head
+from training.fast_paths import in_words
 from training.health import ALARMS, HealthCallback
 from training.held_out import held_out_hooks, held_out_tokens
 from training.ledger import time_trainer
@@ -42,7 +43,6 @@ from training.resumable import ResumeState
 from training.rollback import lower_learning_rate, lowered_learning_rate, saved_samples
 from training.rows import VALIDATION_ROWS, drop_torn_rows, keep_rows, stage_rows
 from training.saving import save
-from training.tracker import NullTracker, Tracker, open_tracker
 from training.trainer_args import build_arguments
 from training.walltime import Deadline, end_time, longest_save_s
 from training.whole_folder import whole_folder
@@ -82,7 +82,7 @@ def run(context: StageContext) -> StageResult:
     require_engine(trainer, context)
     require_a_round(stage, trainer)
     share_gradient_buckets(trainer)
-    callback, tracker, preemption = attach(context, trainer, checkpoint)
+    callback, preemption = attach(context, trainer, checkpoint)
 
     def commit_checkpoint(path: Path, write: Callable[[], None]) -> None:
         callback.write()  # the step's line must not be lost when the process dies right after the checkpoint
@@ -102,7 +102,6 @@ def run(context: StageContext) -> StageResult:
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     if preemption.requested:
-        tracker.finish()
         context.say(f"stopped at step {trainer.state.global_step} {preemption.words()}; run the same command to go on")
         return StageResult(preempted=True)
     context.state.update(force=True, phase="save")
@@ -112,8 +111,6 @@ def run(context: StageContext) -> StageResult:
     if kept is None:
         save_artifact(trainer, stage, adapted_weights(context), tokenizer, context.folder / "model", context.world)
     metrics = final_metrics(callback.path) if context.world.is_main else {}
-    tracker.summary(metrics)
-    tracker.finish()
     return StageResult(
         metrics=metrics,
         kept_probe=kept,
@@ -147,7 +144,7 @@ def make_trainer(context: StageContext, usable: Rows, arguments: Any, tokenizer:
         callbacks=[],
         **held_out_tokens(context, usable.held_out, tokenizer, arguments),
     )
-    if stage.kind in HEAD_OUTPUTS:
+    if stage.kind in HEAD_OUTPUTS and context.pipeline.runtime.fast_paths:
         use_trained_positions_head(trainer, stage.kind)
     return trainer
 
@@ -164,19 +161,9 @@ def initial_model(context: StageContext) -> Any:
     return load_policy(context.training_parent, attention=stage.attention)
 
 
-def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Tracker, Preemption]:
-    """Hang ledger, metrics, tracker, preemption and resume state on the trainer."""
-    tracker: Tracker = NullTracker()
-    if context.world.is_main:
-        tracker = open_tracker(
-            context.pipeline.runtime,
-            context.pipeline.name,
-            context.planned.name,
-            context.planned.kind,
-            context.stage.model_dump(mode="json"),
-            context.folder,
-            offline=context.pipeline.offline,
-        )
+def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Preemption]:
+    """Hang ledger, metrics, preemption and resume state on the trainer."""
+    tracker = context.tracker
     progress = Progress(context.planned.name, shown=context.world.is_main)
     callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, tracker)
     callback.trainer = trainer
@@ -198,7 +185,7 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
         trainer.on_round.tracker = tracker
     callback.own_work = watch_own_work(trainer)
     time_trainer(context.ledger, trainer)
-    return callback, tracker, preemption
+    return callback, preemption
 
 
 def count_tokens(trainer: Any, callback: MetricsCallback, rows_per_sample: int) -> None:
@@ -280,6 +267,8 @@ def final_metrics(path: Path) -> dict[str, Any]:
     """The last step's metrics, for the record."""
     lines = path.read_text().splitlines() if path.is_file() else []
     if not lines:
+    for line in in_words(trainer, context.stage.kind, context.pipeline.runtime.fast_paths):
+        context.say(line)
         return {}
     last = json.loads(lines[-1])
     return {name: recordable(value) for name, value in last.items() if name != "time"}

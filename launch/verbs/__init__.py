@@ -9,6 +9,7 @@ from launch.verbs import (
     card,
     clean,
     compare,
+    dashboard,
     data,
     doctor,
     lineage,
@@ -21,6 +22,7 @@ from launch.verbs import (
     status,
     submit,
     sweep,
+    sync,
 )
 
 VERBS = (
@@ -39,5 +41,7 @@ VERBS = (
     schema,
     report,
     card,
+    sync,
+    dashboard,
     clean,
 )

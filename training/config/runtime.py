@@ -55,6 +55,11 @@ class Runtime(Block):
         description="sft, dpo and reward_model: compute a micro-batch in parts of at most so many tokens, padding "
         "included, so that micro_batch_size may count many short rows; null computes it at once.",
     )
+    fast_paths: bool = Field(
+        default=True,
+        description="Compute TRL's numbers in our faster ways where they are the same up to rounding; false leaves "
+        "everything to TRL ([speed.md](speed.md)).",
+    )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
     )
@@ -66,9 +71,20 @@ class Runtime(Block):
         description="Refuse operations that give other bits from run to run; costs speed on a GPU, nothing on a CPU "
         "([resume.md](resume.md#the-same-bits)).",
     )
-    tracker: Literal["wandb", "none"] = Field(default="none", description="Where metrics are mirrored.")
+    tracker: Literal["wandb", "tensorboard", "trackio", "mlflow", "none"] = Field(
+        default="none",
+        description="Where metrics are mirrored. wandb alone gets tables, alerts and artifacts; install the other "
+        "packages yourself.",
+    )
     tracker_mode: Literal["auto", "online", "offline", "disabled"] = Field(
-        default="auto", description="auto is online with an API key and offline without one."
+        default="auto",
+        description="auto is online with an API key and offline without one; online and offline are for wandb.",
+    )
+    tracker_upload_model: bool = Field(
+        default=False, description="wandb: upload the files of model/; false records them by path and sha256."
+    )
+    verl_names: bool = Field(
+        default=False, description="grpo: the tracker gets the metrics under verl's names as well."
     )
     checkpoint_every: Count | None = Field(
         default=100, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
@@ -114,6 +130,14 @@ class Runtime(Block):
         "longest into each training stage's profile/, for the steps {steps: [10, 12]}; null profiles nothing.",
     )
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
+
+    @model_validator(mode="after")
+    def wandb_settings_need_wandb(self) -> Runtime:
+        asked = self.tracker_upload_model or self.tracker_mode in ("online", "offline")
+        if asked and self.tracker not in ("wandb", "none"):
+            key = "tracker_upload_model" if self.tracker_upload_model else f"tracker_mode {self.tracker_mode}"
+            raise ValueError(f"{key} would be ignored with tracker {self.tracker}; remove it, or set tracker: wandb")
+        return self
 
     @model_validator(mode="after")
     def a_deepspeed_file_needs_deepspeed(self) -> Runtime:
