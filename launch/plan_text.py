@@ -9,6 +9,7 @@ from launch.words import counted, table
 from training.config import (
     DataBlock,
     EvaluateStage,
+    ExportStage,
     GrpoStage,
     MergeStage,
     Pipeline,
@@ -63,6 +64,9 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
             evaluations.setdefault(_evaluation(pipeline, stage), []).append(stage.parent)
         elif isinstance(stage, SurgeryStage):
             yield f"{stage.name}: {_surgery(pipeline, stage)}"
+        elif isinstance(stage, ExportStage):
+            files = [f"safetensors in {stage.save_dtype}", *(f"GGUF {name}" for name in stage.gguf)]
+            yield f"{stage.name}: {stage.parent} as {', '.join(files)}"
         elif isinstance(stage, SampleStage):
             teacher = "" if stage.model is None else f" of {stage.model}"
             prompts = _rows_in_words(stage.data, "prompts")

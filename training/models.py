@@ -58,6 +58,11 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTraine
         if path is None:
             raise UserError(f"chat_template: {chat_template} is neither a file nor a shipped chat template")
         tokenizer.chat_template = path.read_text()
+    return require_chat(tokenizer, folder)
+
+
+def require_chat(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of `folder`, padded by its EOS where it has no padding; UserError where it cannot chat."""
     if not tokenizer.chat_template:
         raise UserError(
             f"the model's tokenizer in {folder} has no chat template; set `chat_template:` to a Jinja template file"

@@ -16,6 +16,7 @@ from data.rewording import REWORDING_VERSION
 from training.config import (
     DataBlock,
     EvaluateStage,
+    ExportStage,
     MergeStage,
     Pipeline,
     RewardSpec,
@@ -174,6 +175,10 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         experiment.pop("suites")
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
+        if stage.generalisation is not None:
+            block["generalisation"] = _generalisation(pipeline, stage, pins)
+        return block
+    if isinstance(stage, ExportStage):
         return block
     if isinstance(stage, SurgeryStage):
         if isinstance(stage, MergeStage):

@@ -14,6 +14,7 @@ from typing import Any
 from training.config import (
     TRAINING_KINDS,
     EvaluateStage,
+    ExportStage,
     GrpoStage,
     LikelihoodStage,
     ModelStage,
@@ -75,6 +76,8 @@ def rehearsal_overrides(
             replaced += _sample(stage, at, stand_ins_dir)
         elif isinstance(stage, SurgeryStage):
             replaced += _surgery(stage, at)
+        elif isinstance(stage, ExportStage):
+            replaced += _export(stage, at, stand_ins["model"]["real_tokenizer"])
         else:
             replaced += _training(stage, at, ranks, pipeline, stand_ins["model"]["real_tokenizer"])
         replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
@@ -197,6 +200,11 @@ def _training(
         yield _set(stage.name, f"{at}.trainer.dataset_num_proc", None)
     if not real_tokenizer and stage.data.max_prompt_tokens is not None:
         yield _set(stage.name, f"{at}.data.max_prompt_tokens", LONGEST_IN_BYTES)
+
+
+def _export(stage: ExportStage, at: str, real_tokenizer: bool) -> Iterator[Replacement]:
+    if stage.gguf and not real_tokenizer:
+        yield _set(stage.name, f"{at}.gguf", [], "not rehearsed: gguf (the stand-in's tokenizer has no merges)")
 
 
 def _surgery(stage: SurgeryStage, at: str) -> Iterator[Replacement]:

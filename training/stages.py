@@ -1,6 +1,7 @@
 """The kinds of stages and what runs them; each `run(context)` returns what the record needs."""
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ STAGES = {
     "merge": "training.surgery.merge",
     "sample": "training.sample",
     "evaluate": "training.evaluate",
+    "export": "training.export.stage",
 }
 
 
@@ -50,10 +52,22 @@ def check_all(pipeline: Any) -> None:
                 check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
             if stage.kind == "merge":
                 require_mergekit(stage.name)
+            if stage.kind == "export" and stage.gguf:
+                check_gguf_base(pipeline, stage)
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
     check_data_files(pipeline)
+
+
+def check_gguf_base(pipeline: Any, stage: Any) -> None:
+    """Refuse GGUF for an architecture that it cannot hold, where the base's config can be read here and nothing makes
+    another architecture of it."""
+    from training.export.gguf_tensors import require_architecture
+
+    config = Path(pipeline.model).expanduser() / "config.json"
+    if config.is_file() and all(other.kind != "upcycle" for other in pipeline.stages):
+        require_architecture(json.loads(config.read_text(encoding="utf-8")), stage.name)
 
 
 def check_rewards(stage: Any) -> None:

@@ -3,6 +3,7 @@
 from training.config.data_blocks import DataBlock, Generator, Suite
 from training.config.decoding import Decoding, EvaluateBlock
 from training.config.errors import ConfigError
+from training.config.export import ExportStage
 from training.config.json_schema import json_schema
 from training.config.load import load_pipeline
 from training.config.pipeline import Pipeline
@@ -36,6 +37,7 @@ __all__ = [
     "DpoStage",
     "EvaluateBlock",
     "EvaluateStage",
+    "ExportStage",
     "Gate",
     "Generator",
     "GrpoStage",

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from training.config.block import Count, Dtype, PositiveProbability, Probability, Temperature
 from training.config.data_blocks import DataBlock
 from training.config.decoding import Decoding
+from training.config.export import ExportStage
 from training.config.health import DpoHealth, GrpoHealth, Health, SftHealth
 from training.config.probe import Probe
 from training.config.rollout_blocks import DynamicSampling, Parity
@@ -183,7 +184,8 @@ Stage = Annotated[
     | UpcycleStage
     | MergeStage
     | SampleStage
-    | EvaluateStage,
+    | EvaluateStage
+    | ExportStage,
     Field(discriminator="kind"),
 ]
 STAGE_CLASSES: dict[str, type[StageBase]] = {
@@ -197,6 +199,7 @@ STAGE_CLASSES: dict[str, type[StageBase]] = {
     "merge": MergeStage,
     "sample": SampleStage,
     "evaluate": EvaluateStage,
+    "export": ExportStage,
 }
 SURGERY_KINDS = ("upscale", "upcycle", "merge")
 """Kinds that make a model from models without training."""

@@ -10,6 +10,7 @@ from data.errors import UserError
 from data.generalisation import PARTS
 from training.config import (
     EvaluateStage,
+    ExportStage,
     GrpoStage,
     Lora,
     Pipeline,
@@ -61,7 +62,7 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
             raise CannotEstimate(f"stages.{stage.name} draws from {stage.model}, another model than the pipeline's")
         rows, _ = num_rows(pipeline, stage.data)
         return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
-    if isinstance(stage, SurgeryStage):
+    if isinstance(stage, SurgeryStage | ExportStage):
         raise CannotEstimate("it copies weights, as fast as the disk is")
     items = sum(pipeline.suites[name].items for name in stage.suites)
     apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
