@@ -261,14 +261,14 @@ def announce(context: StageContext, trainer: Any, account: dict[str, Any]) -> No
     """Say what is about to be trained."""
     unit = {"pretrain": "texts", "sft": "rows", "grpo": "prompts"}.get(context.stage.kind, "pairs")
     context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
+    for line in in_words(trainer, context.stage.kind, context.pipeline.runtime.fast_paths):
+        context.say(line)
 
 
 def final_metrics(path: Path) -> dict[str, Any]:
     """The last step's metrics, for the record."""
     lines = path.read_text().splitlines() if path.is_file() else []
     if not lines:
-    for line in in_words(trainer, context.stage.kind, context.pipeline.runtime.fast_paths):
-        context.say(line)
         return {}
     last = json.loads(lines[-1])
     return {name: recordable(value) for name, value in last.items() if name != "time"}
