@@ -48,7 +48,7 @@ def test_health_shows_each_alarm_with_the_completions_that_it_names(run: Path) -
     rows = read_lines(folder_of(run, "grpo") / "samples.jsonl")
     text = text_of(run)
     assert "62% of the completions of 5 rounds are cut off" in text
-    assert "3 named, lines 23, 24, 999 of samples.jsonl" in text
+    assert "3 named, lines 23, 24, 999 of samples.jsonl; no longer there: 1" in text
     for row in rows[22:24]:
         assert row["prompt"] in text
 
@@ -162,7 +162,8 @@ def test_report_names_a_record_that_cannot_be_read_and_shows_the_rest(run: Path,
     (folder_of(run, "dpo") / "record.json").write_text(content)
     text = text_of(run)
     assert "This run is damaged" in text
-    assert "dpo: " in text
+    assert "dpo: 05-dpo-" in text
+    assert str(run) not in text
     assert "grpo against base" in text
 
 

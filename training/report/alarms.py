@@ -23,7 +23,7 @@ def health_section(run: RunView) -> Markup | None:
     alarms = [(stage, alarm) for stage in watched for alarm in stage.lines("alarms.jsonl")]
     lead = join(
         "Detectors read every step's metrics while a stage trains (docs/health.md). An alarm is told once, when it "
-        "begins; the completions under it are those that show it."
+        "begins; under it are the completions, or the rows of the step, that show it."
     )
     if not alarms:
         names = ", ".join(stage.name for stage in watched)
@@ -47,11 +47,11 @@ def _evidence(stage: StageView, alarm: dict[str, Any]) -> Markup | None:
     if not named:
         return None
     found = _named_rows(stage, alarm, named)
-    title = f"{stage.name}, {alarm.get('detector')} at step {alarm.get('step')}: completions that show it"
+    title = f"{stage.name}, {alarm.get('detector')} at step {alarm.get('step')}: what shows it"
     facts = f"{len(named)} named, lines {', '.join(map(str, named))} of samples.jsonl"
-    if not found:
-        facts += "; they are no longer there"
-    elif len(found) > SHOWN_ROWS:
+    if len(found) < len(named):
+        facts += f"; no longer there: {len(named) - len(found)}"
+    if len(found) > SHOWN_ROWS:
         facts += f"; the first {SHOWN_ROWS} are shown"
     cards = element("div", *(rollout_card(row) for row in found[:SHOWN_ROWS]), class_="cards")
     return element("details", element("summary", title), element("p", facts, class_="meta"), cards if found else None)

@@ -190,7 +190,7 @@ def _read_record(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     try:
         return read_record(folder), None
     except (UserError, OSError) as error:
-        return None, str(error)
+        return None, str(error).replace(f"{folder.parent}/", "")  # the page is passed on; the path is nobody's business
 
 
 def _finished_at(record: dict[str, Any] | None) -> str:

@@ -9,6 +9,9 @@ from training.report.markup import Markup, element, join, section, table
 PRIVATE = ("hostname", "executable")
 """Facts of the record that a page people pass on should not tell."""
 
+BY_KIND = ("micro_batch_size",)
+"""Facts that differ between kinds of stage by what they are."""
+
 RUNNER_KEYS = ("folders", "fingerprints", "written_at", "command", "config_path", "overrides", "schema_version")
 
 
@@ -65,7 +68,7 @@ def _differences(done: list[StageView]) -> Markup | None:
         environment = (stage.record or {}).get("environment") or {}
         flat = {**environment, **{f"package {name}": v for name, v in (environment.get("packages") or {}).items()}}
         for key, value in flat.items():
-            if _is_shown(key):
+            if _is_shown(key) and key not in BY_KIND:
                 values.setdefault(key, set()).add(str(value))
     differing = [
         f"{key.replace('_', ' ')} ({', '.join(sorted(found))})" for key, found in values.items() if len(found) > 1

@@ -55,7 +55,7 @@ tbody tr+tr>*{border-top:1px solid var(--grid)}
 .panel tbody th{white-space:nowrap}
 th small,td small{color:var(--muted);font-size:.85em;margin-left:9px}
 th small{font-weight:400}
-.sources td:nth-child(2){min-width:15em}.alarms td:last-child{min-width:16em}
+.sources td:nth-child(2){min-width:15em}.alarms td:last-child{min-width:min(16em,34vw)}
 .strip{display:block;width:100%;min-width:84px;height:22px;overflow:visible}
 .comparisons td:nth-child(3){width:32%}.comparisons td:nth-child(2){white-space:nowrap}
 .axis-labels{display:flex;justify-content:space-between;min-width:84px;font-weight:400}
@@ -101,7 +101,7 @@ details{margin-top:14px}details+.meta{margin-top:20px}summary{cursor:pointer;col
 .card{padding:12px 16px;min-width:0}
 pre{font:.82rem/1.45 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0;unicode-bidi:isolate;
 max-height:22em;overflow:auto}
-.cards.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,520px),1fr))}
+.cards.wide{grid-template-columns:1fr}
 .sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,210px),1fr));gap:10px 18px;margin-top:10px}
 .reply{min-width:0}.reply p{font-size:.9rem}.reply small{color:var(--muted);margin-left:8px}
 .reply>pre,.card>pre{padding-left:10px;border-left:3px solid var(--rule)}
