@@ -34,7 +34,7 @@ def board_renderable(board: Board) -> "RenderableType":
         grid.add_column(no_wrap=True, width=max(map(len, texts), default=0))
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for stage, counted in zip(board.stages, counts, strict=True):
-        bar = ProgressBar(stage.total or 1, stage.step or 0, BAR_WIDTH) if counted else ""
+        bar = ProgressBar(stage.total, stage.step or 0, BAR_WIDTH, complete_style="cyan") if counted else ""
         style = STYLES.get(stage.state, "bold red")
         name = Text(stage.name, "bold" if stage.state == RUNNING else "")
         grid.add_row(Text(stage.state, style), name, bar, counted, Text(details(stage)))

@@ -17,6 +17,10 @@ from training.report.results import VERDICT_CLASS
 from training.report.scale import figure, percent, points
 
 SPEED_CLASS = {"slower": "bad", "faster": "good", "no measurable change": "flat"}
+STYLE = """
+.versus td:nth-child(5){width:30%}.versus td:nth-child(4){white-space:nowrap}
+@media (max-width:600px){.versus tr>:nth-child(5){display:none}.versus td:nth-child(4){white-space:normal}}
+"""
 
 
 def comparison_page(compared: RunsCompared) -> str:
@@ -34,7 +38,7 @@ def comparison_page(compared: RunsCompared) -> str:
     links = [element("a", title, href=f"#{title.lower()}") for title in present]
     nav = element("nav", *links, aria_label="Sections")
     title = f"{' and '.join(compared.labels)}: runs compared"
-    return document(title, element("main", _header(compared), nav, *present.values()))
+    return document(title, element("main", _header(compared), nav, *present.values()), STYLE)
 
 
 def _header(compared: RunsCompared) -> Markup:
@@ -62,7 +66,7 @@ def _accuracy(compared: RunsCompared) -> Markup | None:
     head = ("model", "before", "after", "verdict", "change", "points, 95 % interval", "gained, lost")
     inner = table(head, rows, "Accuracy, paired on the same questions", numeric=(1, 2, 5, 6))
     lead = "Paired where item, prompt and answer are the same; an interval that contains zero is no measurable change."
-    return section("accuracy", "Accuracy", element("div", inner, class_="panel comparisons"), lead=lead)
+    return section("accuracy", "Accuracy", element("div", inner, class_="panel versus"), lead=lead)
 
 
 def _accuracy_row(pair: SuitePair, reach: float) -> list[Child]:
@@ -124,7 +128,7 @@ def _stage_seconds(stage: StageSeconds) -> list[Markup]:
         element("h3", stage.stage, element("small", f"{stage.run} against {stage.against}")),
         words,
         element("div", drawn, entries, class_="panel ledger"),
-        element("div", inner, class_="panel"),
+        element("div", inner, class_="panel versus"),
     ]
 
 
