@@ -6,6 +6,7 @@ from typing import Any
 from launch.lock import LOCK_NAME, owner_alive, read_owner, stage_locks
 from launch.slurm.status import jobs_text
 from launch.words import table
+from training.alarms import newest_alarms
 from training.balance import balance_words
 from training.environment import describe_environment, environment_differences
 from training.rank_state import read_rank_states
@@ -23,11 +24,11 @@ HEADLINES = {
 
 
 def status_text(run: RunFolder) -> str:
-    """Return the table of stage folders with the warnings beneath it."""
+    """Return the table of stage folders, with what detectors found in those in use and the warnings beneath it."""
     resolved = run.read_resolved() or {}
     used = {folder: name for name, folder in resolved.get("folders", {}).items()}
     present = describe_environment()
-    rows, warnings, balances = [], [], []
+    rows, warnings, balances, alarms = [], [], [], []
     for folder in run.stages():
         record = read_record(folder.path)
         in_use = "in use" if folder.path.name in used else "unused"
@@ -36,6 +37,7 @@ def status_text(run: RunFolder) -> str:
             warnings += _warnings(folder.path, record, present)
         if in_use == "in use":
             balances += _balance(folder, record)
+            alarms += [f"{folder.path.name}: {alarm}" for alarm in newest_alarms(folder.path)]
     waiting = [name for name, folder in resolved.get("folders", {}).items() if not (run.path / folder).is_dir()]
     lines = [f"{resolved.get('name', run.path.name)} in {run.path}: {_running(run)}", ""]
     lines.append(table(["folder", "use", "state", "result"], rows) if rows else "no stage has started")
@@ -51,6 +53,7 @@ def status_text(run: RunFolder) -> str:
             "",
             "unused folders belong to earlier versions of the config; `posttrain clean CONFIG` lists and removes them",
         ]
+    lines += [f"alarm: {alarm}" for alarm in alarms]
     lines += [f"warning: {warning}" for warning in _merged(warnings)]
     if (run.path / REPORT_NAME).is_file():
         lines += ["", f"report: {run.path / REPORT_NAME}"]

@@ -135,6 +135,21 @@ def test_cli_status_tells_unused_folders_and_lost_files(config: Path, capsys: py
     assert f"{changed['sft'].folder.name}: model/weights.txt is missing" in shown
 
 
+def test_cli_status_tells_the_newest_alarm_of_each_detector(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_plan = started(config)
+    alarms = [("truncation", 3), ("kl_jump", 4), ("truncation", 9)]
+    rows = [{"step": step, "detector": name, "message": "found", "samples": [step]} for name, step in alarms]
+    folder = run_plan["sft"].folder
+    folder.mkdir()
+    (folder / "alarms.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["status", "planned"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("alarm: ")]
+    assert told == [
+        f"alarm: {folder.name}: kl_jump at step 4: found; see samples.jsonl, line 4",
+        f"alarm: {folder.name}: truncation at step 9: found; see samples.jsonl, line 9",
+    ]
+
+
 def test_cli_status_of_nothing_exits_2(config: Path) -> None:
     assert main(["status", "absent"]) == 2
 

@@ -38,6 +38,7 @@ SICK: list[tuple[str, dict[str, Any], Series, int, str]] = [
         "5.25 times the median 2",
     ),
     ("held_out_loss", {"times": 2}, {"eval_loss": [2.0, "", 1.0, 1.06, "", 1.1]}, 4, "its lowest was 1 at step 3"),
+    ("held_out_kl", {"above": 0.5}, {"eval_kl_from_start": [0.6, 0.4, "", 0.7, "", 0.8]}, 4, "0.8 nats a token"),
     (
         "chosen_falling",
         {"window": 2},
@@ -76,8 +77,11 @@ HEALTHY: list[tuple[str, dict[str, Any], Series]] = [
     ("gradient_spike", {"window": 3, "factor": 5.0}, {"grad_norm": [1.0, 2.0, 3.0, 9.9]}),
     ("gradient_spike", {"window": 3, "factor": 5.0}, {"grad_norm": [1.0, 2.0, 50.0]}),  # too early to say
     ("gradient_spike", {"window": 2, "factor": 5.0}, {"grad_norm": [1.0, 0.0, 0.0, 1.0, 2.0]}),  # rounds without signal
+    ("gradient_spike", {"window": 1, "factor": 5.0}, {"grad_norm": [1.0, 0.0]}),
     ("held_out_loss", {"times": 2}, {"eval_loss": [2.0, 1.0, 1.06, 1.04]}),
     ("held_out_loss", {"times": 2}, {"eval_loss": [1.0, 1.2]}),
+    ("held_out_kl", {"above": 0.5}, {"eval_kl_from_start": [0.1, 0.6, 0.5]}),
+    ("held_out_kl", {"above": 0.5}, {"eval_kl_from_start": [0.1, 0.6, ""]}),  # not measured at this step
     ("chosen_falling", {"window": 1}, {"logps/chosen": [-10.0, -15.0], "rewards/margins": [0.2, 0.1]}),
     ("chosen_falling", {"window": 1}, {"logps/chosen": [-10.0, -11.0], "rewards/margins": [0.0, 0.3]}),
     ("length_bias", {"window": 2}, {"rewards/length_correlation": [0.9, -0.9]}),

@@ -18,12 +18,12 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from training.config import load_pipeline
-from training.difficulty import measured_rates
+from training.difficulty import PASS_RATES, measured_rates
 from training.dynamic_sampling import DynamicSampling
 from training.identity import derived_seed
 from training.models import load_tokenizer
 from training.plan import plan_run
-from training.prompt_statistics import PROMPTS, PromptStatistics
+from training.prompt_statistics import PromptStatistics
 from training.record import read_record
 
 EASY = 10
@@ -73,7 +73,7 @@ def test_difficulty_finds_conversations_whose_last_message_alone_says_nothing(tm
     sampling.statistics.count(1, [False, True])
     sampling.write()
     rows = [{"prompt": conversation("Be brief.", first)} for first in firsts]
-    bounds = SimpleNamespace(measured_by=str(tmp_path / PROMPTS))
+    bounds = SimpleNamespace(measured_by=str(tmp_path / PASS_RATES))
     assert measured_rates(rows, bounds, None) == [0.75, 0.5, None]
 
 
@@ -120,13 +120,13 @@ def test_groups_without_signal_are_replaced_until_all_have_one(tmp_path: Path) -
         assert row["groups/replaced"] == 4 * row["groups/without_signal_drawn"]
         assert row["groups/drawn"] >= 4 + row["groups/replaced"]
     assert all(number_of(sample["prompt"]) >= EASY and sample["advantage"] != 0.0 for sample in samples)
-    seen = [json.loads(line) for line in (folder / PROMPTS).read_text().splitlines()]
+    seen = [json.loads(line) for line in (folder / PASS_RATES).read_text().splitlines()]
     drawn = sum(row["groups/drawn"] for row in rows)
-    assert sum(prompt["seen"] for prompt in seen) == 2 * drawn
+    assert sum(prompt["num_scored"] for prompt in seen) == 2 * drawn
     rates = [(number_of(prompt["prompt"][-1]["content"]), prompt["pass_rate"]) for prompt in seen]
     assert {rate for number, rate in rates if number < EASY} == {1.0}
     assert {rate for number, rate in rates if number >= EASY} == {0.5}
-    assert PROMPTS in read_record(folder)["files"]
+    assert PASS_RATES in read_record(folder)["files"]
 
 
 @pytest.mark.usefixtures("easy_prompts_have_no_signal")
@@ -196,6 +196,6 @@ def test_two_ranks_refill_alike_and_resume_bit_identically(tmp_path: Path) -> No
     assert code == 75
     assert on_two_ranks(config, tmp_path / "resumed")[0] == 0
     assert learned(folder) == learned(whole)
-    for name in ("samples.jsonl", PROMPTS):
+    for name in ("samples.jsonl", PASS_RATES):
         assert (folder / name).read_text() == (whole / name).read_text()
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(folder).items())

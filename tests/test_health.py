@@ -15,14 +15,16 @@ from launch.ranks_end import Failure, RanksEnd
 from launch.run import run_stages
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, write_pipeline
 from tests.test_resume import at_step_end, die
+from training.alarms import ALARMS
 from training.checkpoint import MANIFEST, committed
 from training.config import load_pipeline
 from training.config.health import HEALTH_BLOCKS, Truncation
 from training.detectors import DETECTORS, Detector, Finding
-from training.health import ALARMS, judged
+from training.health import judged
 from training.interventions import interventions
 from training.plan import RunPlan, plan_run
 from training.record import read_record, verify_record
+from training.resumable import EpochSampler
 from training.rollback import roll_back
 
 CHECKPOINTS = ("--set", "runtime.checkpoint_every=1")
@@ -68,7 +70,7 @@ def test_health_stop_saves_a_checkpoint_from_which_another_policy_goes_on(
     assert committed(folder / "checkpoints") == [folder / "checkpoints" / "checkpoint-2"]
     stopped = metrics(folder)
     assert run_stage(config, "grpo", "--set", "stages.grpo.health.truncation=warn") == 0
-    assert "resuming from checkpoint-2" in capsys.readouterr().out
+    assert "resumed at step 2 of 4" in capsys.readouterr().out
     assert metrics(folder)[:2] == stopped
     assert [row["step"] for row in metrics(folder)] == [1, 2, 3, 4]
     assert verify_record(folder) == []
@@ -100,14 +102,30 @@ def test_health_of_a_healthy_run_says_nothing_and_changes_nothing(tmp_path: Path
     assert watched_otherwise.state == "done"  # no limit is part of the experiment
 
 
+def assert_rows_of_step(found: list[dict[str, Any]], step: int, source: Path) -> None:
+    """The rows that the sampler gives the step, of sixteen in batches of eight, with their lines in the source."""
+    written = lines(source)
+    assert {row["step"] for row in found} == {step}
+    assert [row["row"] for row in found] == EpochSampler(16, 8, seed=17).step_rows(step)
+    for row in found:
+        assert row["where"] == f"{source}:{row['row'] + 1}"
+        assert row["prompt"][-1]["content"] == written[row["row"]]["prompt"]
+
+
 @pytest.mark.parametrize("kind", ["sft", "dpo"])
 def test_health_nan_stops_sft_and_dpo(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A learning rate that overflows the weights in the first step: the second step's loss is NaN."""
     trainer = {"max_steps": 4, "learning_rate": 1e38, "max_grad_norm": 0, "optim": "sgd"}
     config = write_pipeline(tmp_path, stage(kind, folder=tmp_path, trainer=trainer))
     assert run_stage(config, kind) == 4
-    assert "not_finite at step" in capsys.readouterr().err
-    assert committed(planned(config, kind).folder / "checkpoints") == []  # nothing to go on from
+    told = capsys.readouterr().err
+    assert "not_finite at step" in told
+    folder = planned(config, kind).folder
+    assert committed(folder / "checkpoints") == []  # nothing to go on from
+    (alarm,) = lines(folder / ALARMS)
+    assert alarm["samples"] == list(range(1, 9))
+    assert "see samples.jsonl, line 1, 2, 3, 4, 5, 6, 7, 8" in told
+    assert_rows_of_step(lines(folder / "samples.jsonl"), alarm["step"], tmp_path / f"{kind}.jsonl")
 
 
 def test_health_held_out_loss_that_rises_stops_sft(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,8 @@ def test_held_out_loss_is_measured_every_so_many_steps_and_at_the_end(often: tup
     assert record["metrics"]["eval_loss"] == learned(folder)[-1]["eval_loss"]
     assert "validation.jsonl" in record["files"]
     assert record["ledger"]["timing_s"]["evaluate"] > 0
+    assert [0 < row["eval_kl_from_start"] < 1 for row in learned(folder) if "eval_loss" in row] == [True] * 3
+    assert not (folder / "alarms.jsonl").exists()
 
 
 def test_measuring_changes_nothing_that_is_learned(often: tuple[Path, Path], tmp_path: Path) -> None:
@@ -97,6 +99,7 @@ def test_held_out_loss_is_that_of_rows_that_were_not_trained_on(tmp_path: Path, 
     for row in learned(folder):
         if "eval_loss" in row:
             assert row["eval_loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-5)
+            assert row["eval_kl_from_start"] == 0.0  # it is the start model
 
 
 @pytest.mark.slow
@@ -107,3 +110,4 @@ def test_dpo_measures_its_held_out_pairs(tmp_path: Path) -> None:
     folder = planned(config, "dpo").folder
     assert measured(folder) == [2, 4, 5]
     assert learned(folder)[-1]["eval_loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert learned(folder)[-1]["eval_kl_from_start"] == 0.0

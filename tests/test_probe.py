@@ -1,6 +1,7 @@
 """Probes during training: what is logged, what is kept, when training ends, which questions are asked, resume."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 import training.probe
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from tests.test_resume import at_step_end, die
-from training.best_model import UNFINISHED, best_folder, keep_best, kept_steps, restore_best
+from training.best_model import UNFINISHED, best_folder, drop_surpassed, keep_best, kept_steps, restore_best
+from training.checkpoint import MANIFEST
 from training.config import load_pipeline
 from training.context import StageContext
 from training.estimates import wilson_interval
@@ -144,6 +146,34 @@ def test_best_model_is_taken_up_again_only_where_the_metrics_say_so(
         folder.mkdir()
     assert restore_best(tmp_path, probes) == accepted
     assert [path.name for path in tmp_path.iterdir()] == [f"best-{step}" for step, _ in accepted[:1]]
+
+
+def test_best_model_stands_as_long_as_a_checkpoint_from_before_the_next_one(tmp_path: Path) -> None:
+    """Bests at 4, 6 and 8; a crash goes back to the checkpoint of 5 or, should that be damaged, of 3."""
+
+    def checkpoint(step: int) -> None:
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / MANIFEST).write_text("{}")
+
+    def best(step: int) -> list[int]:
+        (tmp_path / UNFINISHED).mkdir()
+        keep_best(tmp_path, step)
+        return kept_steps(tmp_path)
+
+    assert best(2) == [2]
+    checkpoint(3)
+    assert best(4) == [2, 4]
+    checkpoint(5)
+    assert best(6) == [2, 4, 6]
+    assert best(8) == [2, 4, 8]
+    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-3")
+    checkpoint(9)
+    drop_surpassed(tmp_path)
+    assert kept_steps(tmp_path) == [4, 8]
+    probes = [(2, 0.1), (4, 0.5)]
+    assert restore_best(tmp_path, probes) == [(4, 0.5)]
+    assert kept_steps(tmp_path) == [4]
 
 
 def test_best_model_stands_until_the_next_one_is_whole(tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def test_epoch_sampler_every_epoch_has_its_own_order_and_other_rows_left_over() 
     assert list(EpochSampler(10, 8, seed=6)) != epochs[0]
 
 
+def test_epoch_sampler_knows_the_rows_of_any_step() -> None:
+    sampler = EpochSampler(rows=20, batch_size=8, seed=5)
+    epochs = [list(sampler) for _ in range(2)]
+    steps = [epoch[start : start + 8] for epoch in epochs for start in (0, 8)]
+    assert [EpochSampler(20, 8, seed=5).step_rows(step) for step in (1, 2, 3, 4)] == steps
+
+
 def test_epoch_sampler_set_to_an_epoch_gives_what_an_uninterrupted_run_has_there() -> None:
     uninterrupted = EpochSampler(rows=20, batch_size=8, seed=5)
     epochs = [list(uninterrupted) for _ in range(3)]

@@ -1,6 +1,7 @@
 """The model of a stage's best probe (`training.probe`), kept beside its checkpoints until the stage is recorded.
 
-It lies in `best-<step>` of the stage's folder, renamed once it is written: the name stands for a whole model.
+It lies in `best-<step>` of the stage's folder, renamed once it is written: the name stands for a whole model. An
+earlier best stays as long as a resume may need it: a checkpoint from before the newer one is still there.
 """
 
 import json
@@ -9,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from training.checkpoint import committed
 from training.context import StageContext
 from training.whole_folder import settle
 from training.world import gather
@@ -24,25 +26,39 @@ def best_folder(folder: Path, step: int) -> Path:
 
 
 def kept_steps(folder: Path) -> list[int]:
-    """The steps whose models are kept, in order: one, or two after a crash between a rename and what it replaces."""
+    """The steps whose models are kept, in order."""
     found = [_NAME.fullmatch(path.name) for path in folder.glob("best-*")]
     return sorted(int(match[1]) for match in found if match)
 
 
 def keep_best(folder: Path, step: int) -> None:
-    """Let what was written to `best.new` be the stage's best model, and remove the one before; rank 0 alone."""
+    """Let what was written to `best.new` be the stage's best model; rank 0 alone."""
     best = best_folder(folder, step)
     shutil.rmtree(best, ignore_errors=True)
     settle(folder / UNFINISHED, best)
-    drop_best(folder, but=step)
+    drop_surpassed(folder)
 
 
-def drop_best(folder: Path, but: int | None = None) -> None:
-    """Remove every best model that is kept or was being written, except that of step `but`; rank 0 alone."""
+def drop_surpassed(folder: Path) -> None:
+    """Remove the best models that neither the run nor a resume from one of its checkpoints needs; rank 0 alone.
+
+    A resume needs the best up to its checkpoint.
+    """
+    kept = kept_steps(folder)
+    resumable = [int(path.name.rpartition("-")[2]) for path in committed(folder / "checkpoints")]
+    needed = {max((step for step in kept if step <= at), default=None) for at in resumable}
+    _drop(folder, [step for step in kept[:-1] if step not in needed])
+
+
+def drop_best(folder: Path) -> None:
+    """Remove every best model that is kept or was being written; rank 0 alone."""
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
-    for step in kept_steps(folder):
-        if step != but:
-            shutil.rmtree(best_folder(folder, step), ignore_errors=True)
+    _drop(folder, kept_steps(folder))
+
+
+def _drop(folder: Path, steps: list[int]) -> None:
+    for step in steps:
+        shutil.rmtree(best_folder(folder, step), ignore_errors=True)
 
 
 def restore_best(folder: Path, probes: list[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -51,10 +67,13 @@ def restore_best(folder: Path, probes: list[tuple[int, float]]) -> list[tuple[in
     A model of none of them, or that a later one is better than, is removed, and then they are none: a rollback made
     them doubtful, or the checkpoint is an older one than the model. Rank 0 alone.
     """
-    for step in reversed(kept_steps(folder)):
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    kept = kept_steps(folder)
+    for step in reversed(kept):
         since = [probe for probe in probes if probe[0] >= step]
         if since and since[0] == (step, max(accuracy for _, accuracy in since)):
-            drop_best(folder, but=step)
+            _drop(folder, [other for other in kept if other > step])
+            drop_surpassed(folder)
             return since
     drop_best(folder)
     return []

@@ -12,9 +12,15 @@ from data.normalise import prompt_text
 from training.config.scorers import stage_named
 
 PASS_RATES = "pass_rates.jsonl"
-"""The file in which a `sample` stage leaves the pass rate of every prompt."""
+"""The file in which a `sample` stage, and a `grpo` stage with dynamic sampling, leaves the pass rate of its prompts."""
 
 Row = dict[str, Any]
+
+
+def measured(num_scored: int, num_passed: int) -> Row:
+    """Return what PASS_RATES says of a prompt's completions; `pass_rate` is None where none could be scored."""
+    rate = num_passed / num_scored if num_scored else None
+    return {"num_scored": num_scored, "num_passed": num_passed, "pass_rate": rate}
 
 
 def within_difficulty(rows: Rows, block: Any, stage_folder: Callable[[str], Path] | None) -> Rows:
@@ -28,16 +34,17 @@ def within_difficulty(rows: Rows, block: Any, stage_folder: Callable[[str], Path
     rates = own_rates(rows.rows) if bounds.measured_by is None else measured_rates(rows.rows, bounds, stage_folder)
     if all(rate is None for rate in rates):
         raise UserError(
-            "difficulty: no row has a pass rate; take the rows of a sample stage, or name the one that measured these "
-            "prompts: measured_by: stage:NAME"
+            "difficulty: no row has a pass rate; take the rows of a sample stage, or name the stage that measured "
+            "these prompts: measured_by: stage:NAME"
         )
-    measured = dict(zip(rows.numbers, rates, strict=True))
+    rate_of_number = dict(zip(rows.numbers, rates, strict=True))
     for reason, applies in (
         ("not_measured", lambda rate: rate is None),
         ("too_hard", lambda rate: rate < bounds.at_least),
         ("too_easy", lambda rate: rate > bounds.at_most),
     ):
-        found = [(place, measured[number]) for place, number in enumerate(rows.numbers) if applies(measured[number])]
+        own = [(place, rate_of_number[number]) for place, number in enumerate(rows.numbers)]
+        found = [(place, rate) for place, rate in own if applies(rate)]
         rows = rows.without({place: "" if rate is None else f"pass rate {rate:.3f}" for place, rate in found}, reason)
     return rows
 
@@ -55,12 +62,12 @@ def measured_rates(rows: list[Row], bounds: Any, stage_folder: Callable[[str], P
         path = stage_folder(name) / PASS_RATES
     else:
         path = Path(bounds.measured_by).expanduser()
-    measured: dict[str, list[float]] = defaultdict(list)
+    known: dict[str, list[float]] = defaultdict(list)
     for number, row in enumerate(read_rows(path)):
         rate = rate_of(row, f"{path} row {number}")
         if rate is not None and "prompt" in row:
-            measured[question(row)].append(rate)
-    found = [measured.get(question(row)) for row in rows]
+            known[question(row)].append(rate)
+    found = [known.get(question(row)) for row in rows]
     return [None if rates is None else sum(rates) / len(rates) for rates in found]
 
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from training.context import StageContext
 from training.decoded_text import decoded
+from training.difficulty import PASS_RATES
 from training.identity import derived_seed
-from training.prompt_statistics import PROMPTS, PromptStatistics
+from training.prompt_statistics import PromptStatistics
 from training.reward_functions import RewardAdapter
 from training.rewards.scoring import Scores
 from training.samples import signal_rewards, silent_groups
@@ -179,7 +180,7 @@ class DynamicSampling:
 
     def write(self) -> None:
         """Leave the prompts' statistics in the stage's folder."""
-        self.statistics.write(self.context.folder / PROMPTS, self.dataset["prompt"])
+        self.statistics.write(self.context.folder / PASS_RATES, self.dataset["prompt"])
 
 
 def mean_total(groups: list[Group]) -> float:

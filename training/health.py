@@ -1,29 +1,30 @@
 """The callback that asks the detectors after every optimizer step and does what their policies say.
 
 Rank 0 judges, all ranks act alike. An alarm is told in the log, counted in `health/alarms` and written to alarms.jsonl
-with the lines of samples.jsonl that show it. A warning is told once, when it begins; stop and rollback act as long as
-the finding holds, so that repeating the command does not walk past it. A stop saves a checkpoint first, so that other
-limits can go on from there; weights that are not finite are not worth one.
+with the lines of samples.jsonl that show it: completions of the newest round, or the rows of the step. A warning is
+told once, when it begins; stop and rollback act as long as the finding holds, so that repeating the command does not
+walk past it. A stop saves a checkpoint first, so that other limits can go on from there; weights that are not finite
+are not worth one.
 """
 
-import json
 import math
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.alarms import ALARMS, said
 from training.config.health import DetectorBlock
 from training.context import StageContext
 from training.detectors import DETECTORS, Finding
 from training.interventions import interventions
-from training.json_lines import whole_lines
+from training.json_lines import Appender, whole_lines
 from training.metrics import MetricsCallback, cut_back
 from training.rollback import roll_back, words
 from training.samples import RoundLog
+from training.step_rows import StepRows
 from training.stopped import RolledBack, Stopped
 from training.world import gather
 
-ALARMS = "alarms.jsonl"
 NAMED_ROWS = 8
 """Lines of samples.jsonl that an alarm names at most."""
 _NOT_SAVED = "not_finite"
@@ -34,11 +35,12 @@ _NOT_JUDGED = ("timing_s", "perf/", "time", "overlap_s")
 class HealthCallback(TrainerCallback):
     """Stands behind MetricsCallback in the trainer's list of callbacks and reads the line it is about to write."""
 
-    def __init__(self, context: StageContext, metrics: MetricsCallback, rounds: RoundLog | None):
-        self.context, self.metrics, self.rounds = context, metrics, rounds
+    def __init__(self, context: StageContext, metrics: MetricsCallback, trained_on: RoundLog | StepRows):
+        self.context, self.metrics, self.trained_on = context, metrics, trained_on
         self.health = context.stage.health
         self.limits: dict[str, DetectorBlock] = self.health.detectors
         self.path = context.folder / ALARMS
+        self._file = Appender(self.path)
         self.history: list[dict[str, Any]] = []
         self._told: dict[str, int] = {}  # detector -> the step it was last told at
         self._ending: str | None = None  # what ends the run once its checkpoint is committed
@@ -117,10 +119,9 @@ class HealthCallback(TrainerCallback):
         return bool(before) and DETECTORS[name].find(before, self.limits[name]) is not None
 
     def _tell(self, name: str, finding: Finding, policy: str, step: int) -> dict[str, Any]:
-        samples = [] if self.rounds is None else self.rounds.lines(DETECTORS[name].rows)[:NAMED_ROWS]
+        samples = self.trained_on.lines(DETECTORS[name].rows)[:NAMED_ROWS]
         alarm = {"step": step, "detector": name, "policy": policy, "message": finding.message, "samples": samples}
-        with self.path.open("a", encoding="utf-8") as sink:
-            sink.write(json.dumps(alarm, ensure_ascii=False) + "\n")
+        self._file.add(alarm)
         self.context.tracker.alert(f"{self.context.planned.name}: {name}", said(alarm))
         if policy == "warn":
             self.context.say(f"warning: {said(alarm)}")
@@ -133,13 +134,6 @@ class HealthCallback(TrainerCallback):
         factor = self.health.learning_rate_factor
         made = roll_back(self.context.folder, alarm, finding.since, factor, args.learning_rate)
         return words(made), "rollback"
-
-
-def said(alarm: dict[str, Any]) -> str:
-    """An alarm in one line, with the lines of samples.jsonl that show it."""
-    lines = ", ".join(str(number) for number in alarm["samples"])
-    shown = f"; see samples.jsonl, line {lines}" if lines else ""
-    return f"{alarm['detector']} at step {alarm['step']}: {alarm['message']}{shown}"
 
 
 def judged(row: dict[str, Any], fp16: bool) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Appender:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             _cut_unfinished_line(self._path)
             self._sink = self._path.open("ab")
-        self._sink.write((json.dumps(row) + "\n").encode())
+        # half of a surrogate pair, which UTF-8 cannot hold, stands as JSON's own escape
+        self._sink.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
         self._sink.flush()
         if to_disk:
             os.fsync(self._sink.fileno())
@@ -50,6 +51,10 @@ class Appender:
 
 
 def _cut_unfinished_line(path: Path) -> None:
-    if path.is_file():
-        with path.open("r+b") as file:
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)

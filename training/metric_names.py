@@ -56,6 +56,12 @@ METRICS: dict[str, Metric] = {
         "`loss` on the rows that `data.validation` holds out, the mean over micro-batches; in steps that measure it.",
         ("pretrain", "sft", "dpo", "reward_model"),
     ),
+    "eval_kl_from_start": Metric(
+        "KL from the start model",
+        "nats",
+        "KL of the model that the stage started from to the present one, a token of held-out rows (health.md).",
+        ("pretrain", "sft", "dpo"),
+    ),
     "eval_*": Metric(
         "On held-out rows",
         "as trained",

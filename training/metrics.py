@@ -14,7 +14,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from training.balance import Balance, OwnWork, step_balance
-from training.json_lines import whole_lines
+from training.json_lines import Appender, whole_lines
 from training.ledger import Ledger, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
@@ -34,6 +34,7 @@ class MetricsCallback(TrainerCallback):
     def __init__(self, world: World, folder: Path, ledger: Ledger, state: RankState, progress: Progress, tracker: Any):
         self.world, self.ledger, self.rank_state, self.progress, self.tracker = world, ledger, state, progress, tracker
         self.path = folder / "metrics.jsonl"
+        self._file = Appender(self.path)
         self.trainer: Any = None
         self.flops_per_token = 0.0
         self.peak_flops = 0.0
@@ -147,8 +148,7 @@ class MetricsCallback(TrainerCallback):
     def write(self) -> None:
         """Write the pending step's line, if there is one: at the next step's end, before a checkpoint, at the end."""
         if self.pending and self.world.is_main:
-            with self.path.open("a") as sink:
-                sink.write(json.dumps(self.pending) + "\n")
+            self._file.add(self.pending)
             step = self.pending["step"]
             self.tracker.log({k: v for k, v in self.pending.items() if k not in ("step", "time")}, step)
         self.pending = {}

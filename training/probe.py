@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.models.utils import unwrap_model_for_generation
 
-from training.best_model import UNFINISHED, keep_best, restore_best
+from training.best_model import UNFINISHED, drop_surpassed, keep_best, restore_best
 from training.context import StageContext
 from training.decode import messages, mine
 from training.estimates import wilson_interval
@@ -64,6 +64,11 @@ class ProbeCallback(TrainerCallback):
                 f"without one better than {accuracy:.3f} at step {step}"
             )
             control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The checkpoint is committed: a resume begins at it or at another one that is still there."""
+        if self.context.world.is_main:
+            drop_surpassed(self.context.folder)
 
     def _is_over(self) -> bool:
         return self.probe.patience is not None and self.since_best >= self.probe.patience

@@ -10,10 +10,8 @@ from typing import Any
 
 import torch
 
+from training.difficulty import measured
 from training.json_lines import write_lines
-
-PROMPTS = "prompts.jsonl"
-"""What a stage leaves of its counts: rows that `data.difficulty` of a later stage can read."""
 
 
 class PromptStatistics:
@@ -58,9 +56,6 @@ class PromptStatistics:
         self.seen_N, self.passed_N = state["seen"], state["passed"]
 
     def write(self, path: Path, prompts: Iterable[Any]) -> None:
-        """Write a line for each prompt seen: the whole conversation, completions seen, pass rate."""
+        """Write a line for each prompt seen, the whole conversation, in the words of `difficulty.measured`."""
         counts = zip(prompts, self.seen_N.tolist(), self.passed_N.tolist(), strict=True)
-        write_lines(
-            path,
-            ({"prompt": prompt, "seen": seen, "pass_rate": passed / seen} for prompt, seen, passed in counts if seen),
-        )
+        write_lines(path, ({"prompt": prompt, **measured(seen, passed)} for prompt, seen, passed in counts if seen))

@@ -12,9 +12,8 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl.trainer.utils import RepeatSampler
 
-from training.converted_weights import LoadsConverted
-
 from training.context import StageContext
+from training.converted_weights import LoadsConverted
 
 
 class EpochSampler(Sampler[int]):
@@ -31,9 +30,19 @@ class EpochSampler(Sampler[int]):
         return self.rows // self.batch_size * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+        order = self._order(self.epoch)
         self.epoch += 1
-        yield from order[: len(self)].tolist()
+        yield from order
+
+    def _order(self, epoch: int) -> list[int]:
+        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed + epoch))
+        rows: list[int] = order[: len(self)].tolist()
+        return rows
+
+    def step_rows(self, step: int) -> list[int]:
+        """The rows of an optimizer step, counted from 1 over all epochs, on all ranks together."""
+        epoch, place = divmod(step - 1, len(self) // self.batch_size)
+        return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
 
 
 class EpochRepeatSampler(RepeatSampler):

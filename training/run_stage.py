@@ -1,7 +1,7 @@
 """One rank of one stage: `python -m training.run_stage CONFIG --stage NAME`, under any launcher.
 
 The runner starts it for every rank; `deepspeed --module` and `accelerate launch -m` start it by hand. It plans the run
-again, so it needs nothing but the config, and exits with the codes of DESIGN (0, 1, 2, 4, 75).
+again, so it needs nothing but the config, and exits with 0, 1, 2, 4, 75 or 76 (`training.exit_codes`).
 """
 
 import argparse

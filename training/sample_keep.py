@@ -9,6 +9,7 @@ from typing import Any
 
 from data.dedup import exact_duplicates
 from data.normalise import row_segments
+from training.difficulty import measured
 
 Row = dict[str, Any]
 
@@ -77,9 +78,7 @@ def pass_rate(prompt: Row, pass_at_least: float) -> Row:
     return {
         **_without_draws(prompt),
         "num_draws": len(prompt["draws"]),
-        "num_scored": len(rewards),
-        "num_passed": passed,
-        "pass_rate": passed / len(rewards) if rewards else None,
+        **measured(len(rewards), passed),
         "mean_reward": sum(rewards) / len(rewards) if rewards else None,
     }
 

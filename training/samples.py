@@ -1,16 +1,18 @@
 """samples.jsonl: what the policy said in each rollout round, with every reward, and how many groups gave signal."""
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 from training.context import StageContext
 from training.detectors.duplicates import duplicate_share
+from training.json_lines import Appender
 from training.metrics import cut_back
 from training.reward_functions import RewardAdapter, assistant_text, prompt_text, scored_per_s
 from training.tracker import NullTracker, Tracker
 from training.world import gather
+
+SAMPLES = "samples.jsonl"
 
 
 class RoundLog:
@@ -18,7 +20,8 @@ class RoundLog:
 
     def __init__(self, context: StageContext, adapter: RewardAdapter):
         self.context, self.adapter, self.scorer = context, adapter, adapter.scorer
-        self.path = context.folder / "samples.jsonl"
+        self.path = context.folder / SAMPLES
+        self._file = Appender(self.path)
         self.tracker: Tracker = NullTracker()
         self.newest: list[dict[str, Any]] = []
         """The rows of the newest round as they were written; rank 0 alone has them."""
@@ -72,9 +75,8 @@ class RoundLog:
             cut_back(self.path, step - 1)
             self._lines = self.path.read_bytes().count(b"\n") if self.path.is_file() else 0
             self._cut = True
-        with self.path.open("a", encoding="utf-8") as sink:
-            for row in rows:
-                sink.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for row in rows:
+            self._file.add(row)
         self.newest = rows
         self._lines += len(rows)
         shown = rows[: self.context.pipeline.runtime.log_completions]

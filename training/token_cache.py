@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 UNUSED_DAYS = 30
 PACKAGES = ("trl", "transformers", "tokenizers", "jinja2")
 TOKENIZER_FILES = (

@@ -23,6 +23,9 @@ TOKEN_COLUMNS = {
 OPTIONAL_COLUMNS = ("tools", "chat_template_kwargs")
 PROMPT_MATCHES = "prompt_matches"
 
+ROW = "row"
+"""Which of the stage's rows the tokens are of: trainers drop some."""
+
 
 def token_columns(row: dict[str, Any], kind: str) -> dict[str, Any]:
     """The columns of a row that its tokens depend on."""
@@ -31,7 +34,8 @@ def token_columns(row: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", arguments: Any) -> "Dataset":
-    """Return the rows with TRL's token columns, untruncated, and whether a rollout would render the same prompt.
+    """Return the rows with TRL's token columns, untruncated, whether a rollout would render the same prompt, and the
+    row's place.
 
     pretrain, sft: `input_ids`, `labels` (-100 where not trained). dpo: `prompt_ids`, `chosen_ids`, `rejected_ids`.
     reward_model: `chosen_ids`, `rejected_ids`, both with the prompt. Every rank
@@ -47,7 +51,11 @@ def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", a
             return prepared.map(_no_prompts, batched=True, desc="prompts")
     with global_then_local_main_first():
         return prepared.map(
-            _mark_prompts, batched=True, fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]}, desc="prompts"
+            _mark_prompts,
+            batched=True,
+            with_indices=True,
+            fn_kwargs={"tokenizer": tokenizer, "begins": _BEGINS[kind]},
+            desc="prompts",
         )
 
 
@@ -83,11 +91,13 @@ _PREPARE = {"pretrain": _prepare_sft, "sft": _prepare_sft, "dpo": _prepare_dpo, 
 _BEGINS = {"pretrain": "input_ids", "sft": "input_ids", "dpo": "prompt_ids", "reward_model": "chosen_ids"}
 
 
-def _mark_prompts(batch: dict[str, list[Any]], tokenizer: Any, begins: str) -> dict[str, list[bool]]:
-    """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it."""
+def _mark_prompts(
+    batch: dict[str, list[Any]], places: list[int], tokenizer: Any, begins: str
+) -> dict[str, list[bool] | list[int]]:
+    """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it; its place."""
     rendered = rendered_prompts(batch["prompt"], tokenizer, batch.get("tools"), batch.get("chat_template_kwargs"))
     pairs = zip(rendered, batch[begins], strict=True)
-    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs]}
+    return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs], ROW: places}
 
 
 def _no_prompts(batch: dict[str, list[Any]]) -> dict[str, list[bool]]:

@@ -14,6 +14,7 @@ from transformers import PrinterCallback
 from data.accounting import DROPPED_ROWS, Rows
 from data.errors import UserError
 from training.adapters import lora_config, quantized_policy, require_quantizer
+from training.alarms import ALARMS
 from training.balance import watch_own_work
 from training.best_model import take_best
 from training.changed_world import DrawsAnew, for_these_ranks, was_written_by
@@ -21,12 +22,13 @@ from training.checkpoint import commit, newest_whole
 from training.config.data_blocks import PURPOSES
 from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
+from training.difficulty import PASS_RATES
 from training.engine import require_engine
 from training.facts import reward_facts, tokenizer_facts
+from training.fast_paths import in_words
 from training.gradient_buckets import share_gradient_buckets
 from training.head import HEAD_OUTPUTS, use_trained_positions_head
-from training.fast_paths import in_words
-from training.health import ALARMS, HealthCallback
+from training.health import HealthCallback
 from training.held_out import held_out_hooks, held_out_tokens
 from training.ledger import time_trainer
 from training.masters import save_artifact
@@ -37,18 +39,19 @@ from training.preemption import Preemption
 from training.probe import probe_hooks
 from training.profiling import profile_hooks
 from training.progress import Progress
-from training.prompt_statistics import PROMPTS
 from training.record import flush
 from training.resumable import ResumeState
 from training.rollback import lower_learning_rate, lowered_learning_rate, saved_samples
 from training.rows import VALIDATION_ROWS, drop_torn_rows, keep_rows, stage_rows
+from training.samples import SAMPLES
 from training.saving import save
+from training.step_rows import StepRows
 from training.trainer_args import build_arguments
 from training.walltime import Deadline, end_time, longest_save_s
 from training.whole_folder import whole_folder
 from training.world import barrier, join_deepspeed_on_cpu
 
-FILES = ("metrics.jsonl", "samples.jsonl", ALARMS, PROMPTS, FLAGGED_ROWS, DROPPED_ROWS, VALIDATION_ROWS)
+FILES = ("metrics.jsonl", SAMPLES, ALARMS, PASS_RATES, FLAGGED_ROWS, DROPPED_ROWS, VALIDATION_ROWS)
 
 
 def run(context: StageContext) -> StageResult:
@@ -82,7 +85,7 @@ def run(context: StageContext) -> StageResult:
     require_engine(trainer, context)
     require_a_round(stage, trainer)
     share_gradient_buckets(trainer)
-    callback, preemption = attach(context, trainer, checkpoint)
+    callback, preemption = attach(context, trainer, checkpoint, usable)
 
     def commit_checkpoint(path: Path, write: Callable[[], None]) -> None:
         callback.write()  # the step's line must not be lost when the process dies right after the checkpoint
@@ -123,7 +126,7 @@ def run(context: StageContext) -> StageResult:
 
 def flush_lines(context: StageContext) -> None:
     """Have the lines of the steps up to a checkpoint on disk before the checkpoint exists."""
-    paths = [context.folder / name for name in ("metrics.jsonl", "samples.jsonl", ALARMS)]
+    paths = [context.folder / name for name in ("metrics.jsonl", SAMPLES, ALARMS)]
     for path in paths if context.world.is_main else []:
         if path.is_file():
             flush(path)
@@ -161,7 +164,9 @@ def initial_model(context: StageContext) -> Any:
     return load_policy(context.training_parent, attention=stage.attention)
 
 
-def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tuple[MetricsCallback, Preemption]:
+def attach(
+    context: StageContext, trainer: Any, checkpoint: Path | None, usable: Rows
+) -> tuple[MetricsCallback, Preemption]:
     """Hang ledger, metrics, preemption and resume state on the trainer."""
     tracker = context.tracker
     progress = Progress(context.planned.name, shown=context.world.is_main)
@@ -176,9 +181,10 @@ def attach(context: StageContext, trainer: Any, checkpoint: Path | None) -> tupl
     resume = ResumeState(trainer, checkpoint, context)
     trainer.remove_callback(PrinterCallback)
     measuring = [*held_out_hooks(context, trainer), *probe_hooks(context, trainer, callback)]
-    health = HealthCallback(context, callback, getattr(trainer, "on_round", None))
+    step_rows = [] if hasattr(trainer, "on_round") else [StepRows(context, trainer, usable)]
+    health = HealthCallback(context, callback, step_rows[0] if step_rows else trainer.on_round)
     lowering = lower_learning_rate(context.folder, trainer, context.world)
-    for hook in (resume, *lowering, callback, *measuring, preemption, health, *profile_hooks(context)):
+    for hook in (resume, *lowering, callback, *measuring, preemption, *step_rows, health, *profile_hooks(context)):
         trainer.add_callback(hook)
     count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
     if hasattr(trainer, "on_round"):

@@ -8,15 +8,16 @@ from training.config.block import Block, Probability
 
 
 class Difficulty(Block):
-    """Drop, and count, rows whose prompt is too easy or too hard, by the pass rates that a `sample` stage measured."""
+    """Drop, and count, rows whose prompt is too easy or too hard, by the pass rates that an earlier stage measured."""
 
     at_least: Probability = Field(default=0.0, description="Least pass rate of a row's prompt; below it is too hard.")
     at_most: Probability = Field(default=1.0, description="Greatest pass rate; above it is too easy.")
     measured_by: str | None = Field(
         default=None,
         min_length=1,
-        description='"stage:NAME" of an earlier sample stage over the same prompts, or a file of rows with a prompt '
-        "and a pass_rate; null reads the rows' own pass_rate, which a sample stage leaves in what it keeps.",
+        description='"stage:NAME" of an earlier sample stage, or grpo stage with dynamic_sampling, over the same '
+        "prompts, or a file of rows with a prompt and a pass_rate; null reads the rows' own pass_rate, which a sample "
+        "stage leaves in what it keeps.",
     )
 
     @model_validator(mode="after")

@@ -57,6 +57,17 @@ class HeldOutLoss(DetectorBlock):
     times: Count = Field(default=3, description="Evaluations in a row.")
 
 
+class HeldOutKl(DetectorBlock):
+    """The model is far from the one it started from, on held-out rows (`data.validation`)."""
+
+    above: Positive = Field(
+        default=10.0, description="KL from the start model, in nats a token; 0.5 in dpo where it is not given."
+    )
+
+
+DPO_HELD_OUT_KL = 0.5
+
+
 class ChosenFalling(DetectorBlock):
     """The log-probability of the chosen answers falls while the margin rises: both answers grow unlikely."""
 
@@ -151,10 +162,22 @@ class SftHealth(Health):
     """What is watched in a stage of kind sft."""
 
     held_out_loss: HeldOutLoss = Field(default_factory=HeldOutLoss, description="Overfitting.")
+    held_out_kl: HeldOutKl = Field(
+        default_factory=HeldOutKl, description="Far from the start model; off does not measure it either."
+    )
 
 
 class DpoHealth(SftHealth):
     """What is watched in a stage of kind dpo."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def preferences_leave_the_model_near_its_start(cls, block: Any) -> Any:
+        if not isinstance(block, dict):
+            return block
+        own = block.get("held_out_kl", {})
+        own = {"policy": own} if isinstance(own, str) else own
+        return {**block, "held_out_kl": {"above": DPO_HELD_OUT_KL, **own}} if isinstance(own, dict) else block
 
     chosen_falling: ChosenFalling = Field(default_factory=ChosenFalling, description="Chosen answers grow unlikely.")
     length_bias: LengthBias = Field(default_factory=LengthBias, description="Length is what was learned.")

@@ -11,8 +11,8 @@ def find(history: History, limits: GradientSpike) -> Finding | None:
     """Compare the present norm with the median of the window before it; steps without a gradient count for nothing."""
     if not is_new(history, "grad_norm"):
         return None
-    before = last([row for row in history[:-1] if row.get("grad_norm")], "grad_norm", limits.window)
     norm = history[-1]["grad_norm"]
+    before = last(history, "grad_norm", limits.window, before=1, zeros=False) if norm else None
     if before is None or norm <= limits.factor * median(before.values):
         return None
     usual = median(before.values)

@@ -19,9 +19,12 @@ class Window(NamedTuple):
         return fmean(self.values)
 
 
-def last(history: History, name: str, count: int, before: int = 0) -> Window | None:
-    """The newest `count` values, leaving out the newest `before` of them; None while there are fewer."""
-    found = _taken(reversed(history), name, count + before)[before:]
+def last(history: History, name: str, count: int, before: int = 0, zeros: bool = True) -> Window | None:
+    """The newest `count` values, leaving out the newest `before` of them; None while there are fewer.
+
+    Without `zeros` a value of 0 is passed over like a step that logged none.
+    """
+    found = _taken(reversed(history), name, count + before, zeros)[before:]
     return Window([value for value, _ in reversed(found)], found[-1][1]) if len(found) == count else None
 
 
@@ -36,11 +39,11 @@ def is_new(history: History, name: str) -> bool:
     return bool(history) and _number(history[-1], name) is not None
 
 
-def _taken(rows: Iterable[Row], name: str, count: int) -> list[tuple[float, int]]:
+def _taken(rows: Iterable[Row], name: str, count: int, zeros: bool = True) -> list[tuple[float, int]]:
     found: list[tuple[float, int]] = []
     for row in rows:
         value = _number(row, name)
-        if value is not None:
+        if value is not None and (zeros or value):
             found.append((value, row["step"]))
             if len(found) == count:
                 break
