@@ -16,9 +16,10 @@ from wandb.sdk.lib import wbauth
 from data.errors import UserError
 from launch.cli import main
 from tests.fake_run import write_fake_run
+from tests.stage_runs import planned, run_stage, stage, write_pipeline
 from training.config import load_pipeline
 from training.metric_names import describe
-from training.record import record_sha256
+from training.record import read_record, record_sha256
 from training.report.collect import read_run as view_run
 from training.tracker import NullTracker, WandbTracker, open_tracker, wandb_mode
 from training.verl_names import NAMES as VERL_NAMES
@@ -340,8 +341,8 @@ def test_sync_finds_offline_runs_not_sent_before_and_needs_a_login(
     run = write_fake_run(tmp_path / "quickstart")
     assert main(["sync", str(run)]) == 0
     assert "nothing to send" in capsys.readouterr().out
-    for stage in ("sft", "grpo"):
-        tracker = open_for_test(stage_folder(run, stage)[0])
+    for name in ("sft", "grpo"):
+        tracker = open_for_test(stage_folder(run, name)[0])
         tracker.log({"loss": 1.0}, 1)
         tracker.finish()
     waiting = unsent_runs(run)
@@ -366,3 +367,30 @@ def test_sync_that_the_server_does_not_take_is_a_failure(
     monkeypatch.setattr("training.wandb_sync.subprocess.run", lambda command, **how: None)
     assert main(["sync", str(run)]) == 1
     assert "not sent" in capsys.readouterr().out
+
+
+def test_a_real_stage_leaves_config_metrics_completions_alarms_and_artifacts_in_its_run(tmp_path: Path) -> None:
+    health = {"truncation": {"policy": "warn", "window": 2}}
+    config = write_pipeline(tmp_path, stage("grpo", folder=tmp_path, health=health))
+    assert run_stage(config, "grpo", "--set", "runtime.tracker=wandb") == 0
+    folder = planned(config, "grpo").folder
+    record = read_record(folder)
+    assert record is not None
+    run, tracked, history, summary = read_run(folder)
+    assert (run.run_group, run.display_name, run.job_type) == (record["pipeline"], "grpo", "grpo")
+    assert tracked["fingerprint"] == record["fingerprint"]
+    written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = {row["step"]: row["reward"] for row in history if "reward" in row}
+    assert logged == {row["step"]: row["reward"] for row in written}
+    assert summary["loss"] == record["metrics"]["loss"]
+    tables = list(folder.glob("wandb/offline-run-*/files/media/table/completions*.table.json"))
+    assert len(tables) == 2
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    shown = [row[1] for path in tables for row in json.loads(path.read_text())["data"]]
+    assert sorted(shown) == sorted(row["completion"] for row in samples)
+    records = all_records(folder)
+    assert [one.alert.title for one in records if one.HasField("alert")] == ["grpo: truncation"]
+    artifacts = {one.artifact.name.split("-")[-2]: one.artifact for one in records if one.HasField("artifact")}
+    assert artifacts["base"].use_after_commit
+    assert json.loads(artifacts["grpo"].metadata)["files"] == record["files"]
+    assert [one.exit.exit_code for one in records if one.HasField("exit")] == [0]
