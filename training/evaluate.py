@@ -38,8 +38,9 @@ def run(context: StageContext) -> StageResult:
     )
     rows = over_ranks(context, decoder, items, stage.draws)
     apart_rows = over_ranks(context, decoder, apart, 0)
+    scores, benchmark_rows = benchmarks(context, decoder)
     if world.is_main:
-        write_lines(context.folder / "items.jsonl", [*rows, *apart_rows])
+        write_lines(context.folder / "items.jsonl", [*rows, *apart_rows, *benchmark_rows])
     metrics = {
         suite: {**suite_metrics([row for row in rows if row["suite"] == suite], stage), "replaced": replaced[suite]}
         for suite in stage.suites
@@ -54,6 +55,7 @@ def run(context: StageContext) -> StageResult:
         metrics[NAME] = generalisation_metrics(context, apart, apart_rows, made)
         for line in generalisation_lines(metrics[NAME]):
             context.say(line)
+    metrics |= scores
     used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
     context.ledger.end_step()
     return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
@@ -76,6 +78,15 @@ def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str,
         if count:
             context.say(f"{name}: {count} items that a stage trains on or chooses by were replaced by the next ones")
     return items, replaced
+
+
+def benchmarks(context: StageContext, decoder: Decoder) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Metrics and rows of the benchmarks that the stage names; their packages are imported only then."""
+    if not context.stage.benchmarks:
+        return {}, []
+    from training.benchmarks.run import run_benchmarks
+
+    return run_benchmarks(context, decoder)
 
 
 def asked_apart(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, Any]]:

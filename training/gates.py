@@ -1,5 +1,7 @@
 """Gates: has a stage gained enough over another model, judged on the same items?
 
+Of several tasks (a leaderboard's average) each counts alike, however many items it has.
+
 The rule: a gate is met when the gain is at least `min_gain` with probability `confidence`, that is when the
 one-sided lower bound of the paired gain reaches `min_gain`. So `min_gain: 0.0` asks for proof of a gain, `min_gain:
 -0.05` for proof that not more than 5 points were lost (non-inferiority), and `confidence: 0.5` compares the two
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.estimates import paired_difference
+from training.estimates import mean_difference, paired_difference
 
 METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
 """The field of items.jsonl (0 or 1) of which each metric is the mean."""
@@ -45,9 +47,11 @@ def decide(gate: Any, child_items_path: Path, other_items_path: Path) -> GateRes
             f"{len(child.keys() & other.keys())} in common; both models must be measured on the same ones"
         )
     items = sorted(child)
+    suites = [[item for item in items if item[0] == suite] for suite in dict.fromkeys(item[0] for item in items)]
     # Both one-sided bounds at c are the two-sided interval at 2c - 1; below 0.5 the bound lies above the estimate.
     level = abs(2 * gate.confidence - 1)
-    gain, low, high = paired_difference([other[item] for item in items], [child[item] for item in items], level)
+    pairs = [([other[item] for item in each], [child[item] for item in each]) for each in suites]
+    gain, low, high = paired_difference(*pairs[0], level) if len(pairs) == 1 else mean_difference(pairs, level)
     if gate.confidence < 0.5:
         low, high = high, low
     passed = low >= gate.min_gain
@@ -62,6 +66,8 @@ def _reason(gate: Any, passed: bool, gain: float, low: float, n: int) -> str:
     )
 
 
-def _outcomes(path: Path, suite: str, column: str) -> dict[str, int]:
+def _outcomes(path: Path, suite: str, column: str) -> dict[tuple[str, str], float]:
+    """(suite, item) -> value; a benchmark's name stands for all its tasks, whose rows say NAME/TASK."""
     rows = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
-    return {row["item"]: int(row[column]) for row in rows if row["suite"] == suite}
+    own = [row for row in rows if row["suite"] == suite or row["suite"].startswith(f"{suite}/")]
+    return {(row["suite"], row["item"]): row[column] for row in own}

@@ -13,6 +13,7 @@ from data.errors import UserError
 from data.generalisation import unseen_families
 from data.harder import HARDER_VERSION
 from data.rewording import REWORDING_VERSION
+from training.benchmarks.identity import benchmark_identity
 from training.config import (
     DataBlock,
     EvaluateStage,
@@ -175,6 +176,9 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         experiment.pop("suites")
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
+        if stage.benchmarks:
+            experiment.pop("benchmarks")
+            block["benchmarks"] = {name: benchmark_identity(pipeline.benchmarks[name]) for name in stage.benchmarks}
         if stage.generalisation is not None:
             block["generalisation"] = _generalisation(pipeline, stage, pins)
         return block

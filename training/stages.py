@@ -52,12 +52,22 @@ def check_all(pipeline: Any) -> None:
                 check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
             if stage.kind == "merge":
                 require_mergekit(stage.name)
+            if stage.kind == "evaluate" and stage.benchmarks:
+                check_benchmarks(pipeline, stage.benchmarks)
             if stage.kind == "export" and stage.gguf:
                 check_gguf_base(pipeline, stage)
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
     check_data_files(pipeline)
+
+
+def check_benchmarks(pipeline: Any, names: list[str]) -> None:
+    """Refuse benchmarks whose packages, sandbox or rows are not there."""
+    from training.benchmarks.run import check_benchmark
+
+    for name in names:
+        check_benchmark(name, pipeline.benchmarks[name])
 
 
 def check_gguf_base(pipeline: Any, stage: Any) -> None:

@@ -184,7 +184,7 @@ def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[G
         if not gate:
             continue
         other = "base" if gate["over"] == "base" else model.parents[0]
-        mine, theirs = (evaluations.get(name, {}).get(gate["suite"]) for name in (model.name, other))
+        mine, theirs = (_measuring(evaluations.get(name, {}), gate["suite"]) for name in (model.name, other))
         if mine is None or theirs is None or mine.folder is None or theirs.folder is None:
             continue
         try:
@@ -193,6 +193,12 @@ def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[G
         except (UserError, OSError, KeyError, ValueError) as error:
             lines.append(GateLine(model.name, None, str(error)))
     return lines
+
+
+def _measuring(evaluations: dict[str, StageView], suite: str) -> StageView | None:
+    """The evaluation that measured a suite, or the tasks of the benchmark of that name."""
+    tasks = (stage for name, stage in evaluations.items() if name.startswith(f"{suite}/"))
+    return evaluations.get(suite) or next(tasks, None)
 
 
 def _row(model: StageView, evaluations: dict[str, StageView]) -> ModelRow:

@@ -88,10 +88,19 @@ def gates_name_a_measured_suite(pipeline: Pipeline) -> Iterator[Finding]:
         at: KeyPath = ("stages", index, "gate", "suite")
         if pipeline.evaluate is None:
             yield at, "a gate needs the top level's evaluate block, which measures this suite for every model"
-        elif gate.suite not in pipeline.evaluate.suites:
-            measured = pipeline.evaluate.suites
+        elif gate.suite not in measured_names(pipeline):
+            measured = measured_names(pipeline)
             hint = nearest(gate.suite, measured)
             yield at, f"the evaluate block does not measure this suite{hint}; it measures {', '.join(measured)}"
+
+
+def measured_names(pipeline: Pipeline) -> list[str]:
+    """What the `evaluate:` block measures by the names that a gate may use: suites, benchmarks and their tasks."""
+    block = pipeline.evaluate
+    if block is None:
+        return []
+    known = [(name, pipeline.benchmarks[name]) for name in block.benchmarks if name in pipeline.benchmarks]
+    return [*block.suites, *(score for name, benchmark in known for score in benchmark.scores(name))]
 
 
 def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterator[Finding]:

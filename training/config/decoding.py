@@ -23,6 +23,7 @@ class Decoding(Block):
     )
     dtype: Dtype = Field(default="float32", description="Precision of the weights while decoding.")
     batch_size: Count = Field(default=64, description="Rows decoded together per rank; changes no result.")
+    benchmarks: list[str] = Field(default_factory=list, description="Names of benchmarks to measure on as well.")
     generalisation: Generalisation | None = Field(
         default=None,
         description="Also measure whether the model generalises or recalls (docs/evaluation.md); null does not.",

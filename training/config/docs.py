@@ -38,6 +38,10 @@ _BLOCKS = (
         "[evaluation.md](evaluation.md#does-it-generalise-or-recall) tells what is asked.",
     ),
     ("Suite", "`suites.NAME`", ""),
+    ("Benchmark", "`benchmarks.NAME`", "[benchmarks.md](benchmarks.md) shows it at work."),
+    ("LmEval", "`benchmarks.NAME.lm_eval`", ""),
+    ("LocalData", "`benchmarks.NAME.lm_eval.local_data.TASK`", ""),
+    ("HumanEval", "`benchmarks.NAME.human_eval`", ""),
     (
         "DataBlock",
         "`data`",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from training.config import (
     batch_checks,
+    benchmark_checks,
     cross_checks,
     deepspeed_file,
     family_checks,
@@ -60,6 +61,7 @@ RULES = (
     name_checks.bundled_models_are_shipped,
     family_checks.families_exist_and_take_their_parameters,
     *generalisation_checks.RULES,
+    *benchmark_checks.RULES,
     slurm_checks.ranks_have_slots,
     deepspeed_file.deepspeed_file_agrees,
 )

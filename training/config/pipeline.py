@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from training.config.benchmarks import Benchmark
 from training.config.block import Block, Name, PipelineName
 from training.config.data_blocks import Suite
 from training.config.decoding import EvaluateBlock
@@ -28,6 +29,9 @@ class Pipeline(Block):
     )
     offline: bool = Field(default=False, description="Use no network at all.")
     suites: dict[Name, Suite] = Field(default_factory=dict, description="Evaluation suites by name.")
+    benchmarks: dict[Name, Benchmark] = Field(
+        default_factory=dict, description="Published benchmarks by name (docs/benchmarks.md)."
+    )
     evaluate: EvaluateBlock | None = Field(
         default=None, description="Measure the base and every model; null measures only where a stage says so."
     )

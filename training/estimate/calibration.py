@@ -205,7 +205,7 @@ def _decoding(
     if record["kind"] == "sample":
         completion, drawn = float(metrics["mean_tokens"]), int(metrics["draws"])
     else:
-        suites = list(metrics.values())
+        suites = [suite for suite in metrics.values() if "mean_tokens" in suite]  # a benchmark may decode nothing
         items = sum(suite["n"] for suite in suites)
         completion = sum(suite["mean_tokens"] * suite["n"] for suite in suites) / items
         drawn = items * (1 + stage.draws)

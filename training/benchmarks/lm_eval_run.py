@@ -1,0 +1,207 @@
+"""A benchmark of lm-eval's tasks on a loaded model: rows by item, a rate with its standard error by task, the average.
+
+Runs the harness's own model wrapper (HFLM), which sorts requests by length, on the model in memory, and its own
+`evaluate` on each rank's share of the items. A finished task is kept under the hash of model, task, rows, shots and
+limit, so that an interrupted evaluation goes on behind it and another run of the same model asks nothing again.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+from data.errors import UserError
+from training.benchmarks.identity import local_identity, package_version
+from training.benchmarks.lm_eval_tasks import build_tasks, metric_of
+from training.config.benchmarks import H6, LmEval
+from training.context import StageContext
+from training.decode import Decoder, mine
+from training.identity import cache_root, fingerprint
+from training.world import gather
+
+SEEDED = 1234  # the harness's own seed of examples
+
+
+def run_lm_eval(
+    context: StageContext, decoder: Decoder, name: str, block: LmEval
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Return (metrics by score, rows by item) of every task; the average of the six is `NAME/h6` or `NAME/h6_like`."""
+    lm: Any = None
+    metrics: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for task in block.tasks:
+        kept = cached_file(context, block, task)
+        found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+        if found is None:
+            lm = lm or harness_model(context, decoder, block.batch_size)
+            with context.ledger.timing("evaluate"):
+                found = ask(context, lm, name, block, task)
+            if context.world.is_main:
+                keep(kept, found)
+        score = {**rate([row["correct"] for row in found["rows"]]), **found["about"]}
+        metrics[f"{name}/{task}"] = score
+        rows += [{"suite": f"{name}/{task}", **row} for row in found["rows"]]
+        context.say(
+            f"{name}/{task}: {score['metric']} {score['accuracy']:.3f} +- {score['stderr']:.3f} (n={score['n']})"
+        )
+    return metrics | average(name, metrics), rows
+
+
+def harness_model(context: StageContext, decoder: Decoder, batch_size: int) -> Any:
+    """The harness's wrapper around the model in memory; every batch tells the rank's state file that it lives."""
+    from lm_eval.models.huggingface import HFLM
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+    class Watched(HFLM):
+        batches = 0
+
+        def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+            self.beat()
+            return super()._model_call(*args, **kwargs)
+
+        def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+            self.beat()
+            return super()._model_generate(*args, **kwargs)
+
+        def beat(self) -> None:
+            self.batches += 1
+            context.state.update(phase="evaluate", step=self.batches)
+
+    return Watched(pretrained=decoder.model, tokenizer=decoder.tokenizer, batch_size=batch_size)
+
+
+def ask(context: StageContext, lm: Any, name: str, block: LmEval, task: str) -> dict[str, Any]:
+    """Ask one task over all ranks; returns its rows in order and what they were asked with."""
+    made, official = build_tasks(name, block, task)
+    metric, wanted = metric_of(task, list(made.values()))
+    own: list[dict[str, Any]] = []
+    for part, each in made.items():
+        own += asked(context, lm, part, each, block.limit, metric, wanted)
+    places = {part: place for place, part in enumerate(made)}
+    gathered = [row for share in gather(context.world, own) for row in share]
+    first = next(iter(made.values()))
+    about = {
+        "metric": metric if wanted is None else f"{metric},{wanted}",
+        "num_fewshot": first.config.num_fewshot or 0,
+        "version": first.VERSION,
+        "official": official,
+    }
+    return {"rows": sorted(gathered, key=lambda row: (places[row["family"]], row["number"])), "about": about}
+
+
+def asked(
+    context: StageContext, lm: Any, part: str, task: Any, limit: int | None, metric: str, wanted: str | None
+) -> list[dict[str, Any]]:
+    """This rank's items of one task object, as rows.
+
+    Every rank writes the prompts of all items, since the harness draws examples in their order: so they do not depend
+    on the number of ranks.
+    """
+    task.set_fewshot_seed(seed=SEEDED)
+    task.build_all_requests(limit=limit, rank=0, world_size=1)
+    total = len(task.eval_docs)
+    own = set(mine(list(range(min(total, limit or total))), context.world.rank, context.world.size))
+    task._instances = [each for each in task.instances if each.doc_id in own]
+    by_kind: dict[str, list[Any]] = {}
+    by_item: dict[int, list[Any]] = {}
+    for each in task.instances:
+        by_kind.setdefault(each.request_type, []).extend([each] * each.repeats)
+        by_item.setdefault(each.doc_id, []).append(each)
+    for kind, requests in by_kind.items():
+        for request, answer in zip(requests, getattr(lm, kind)(requests, disable_tqdm=True), strict=True):
+            request.resps.append(answer)
+    if by_item:
+        task.apply_filters()
+    rows = []
+    for number, requests in sorted(by_item.items()):
+        requests.sort(key=lambda request: request.idx)
+        chosen = wanted or next(iter(requests[0].filtered_resps))
+        found = [request.filtered_resps[chosen] for request in requests]
+        value = task.process_results(requests[0].doc, found).get(metric)
+        rows.append(
+            row_of(part, number, task.doc_to_target(requests[0].doc), requests[0].args[0], found, metric, value)
+        )
+    return rows
+
+
+def row_of(
+    part: str, number: int, target: Any, prompt: str, found: list[Any], metric: str, value: Any
+) -> dict[str, Any]:
+    """One item as a line of items.jsonl; `correct` is its value, a share where the metric is one (mc2)."""
+    if value is None or not hasattr(value, "__float__") or math.isnan(value):
+        raise UserError(f"{part}: {metric} of item {number} is {value!r}, and only means over items can be told")
+    return {
+        "item": f"{part}/{number}",
+        "number": number,
+        "family": part,
+        "prompt": prompt,
+        "answer": str(target),
+        "completion": json.dumps(found, default=str),
+        "correct": float(value),
+        "format": None,
+    }
+
+
+def rate(values: Sequence[float]) -> dict[str, Any]:
+    """The mean over items with its standard error (sample deviation over the root of n) and normal 95 % interval.
+
+    The interval is cut at 0 and 1. One item alone has no standard error: its interval is everything.
+    """
+    mean, n = fmean(values), len(values)
+    error = stdev(values) / math.sqrt(n) if n > 1 else 1.0
+    return {"accuracy": mean, "ci95": interval(mean, error), "n": n, "stderr": error}
+
+
+def interval(mean: float, error: float) -> list[float]:
+    """The normal 95 % interval, within 0 and 1."""
+    half = NormalDist().inv_cdf(0.975) * error
+    return [max(0.0, mean - half), min(1.0, mean + half)]
+
+
+def average(name: str, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The mean of the leaderboard's six tasks, each counting alike; nothing where one of them is missing.
+
+    It is called h6 where every task had its official rows, shots and all items, else h6_like.
+    """
+    six = [metrics.get(f"{name}/{task}") for task in H6]
+    found = [each for each in six if each is not None]
+    if len(found) < len(H6):
+        return {}
+    mean = fmean(each["accuracy"] for each in found)
+    error = math.sqrt(sum(each["stderr"] ** 2 for each in found)) / len(found)
+    official = all(each["official"] and each["num_fewshot"] == H6[task] for task, each in zip(H6, found, strict=True))
+    items = sum(each["n"] for each in found)
+    block = {"accuracy": mean, "ci95": interval(mean, error), "n": items, "stderr": error, "tasks": len(found)}
+    return {f"{name}/{'h6' if official else 'h6_like'}": block}
+
+
+def cached_file(context: StageContext, block: LmEval, task: str) -> Path:
+    """Where a task's rows lie once it was asked: by the model and all that decides the score."""
+    record = context.record_of(context.parent_name)
+    data = block.local_data.get(task)
+    key = {
+        "model": record["files"],
+        "template": record.get("template_sha256"),
+        "task": task,
+        "shots": block.shots(task),
+        "limit": block.limit,
+        "data": None if data is None else local_identity(data),
+        "dtype": context.stage.dtype,
+        "package": package_version("lm_eval"),
+    }
+    return cache_root() / "benchmarks" / f"{task}-{fingerprint(key)[:32]}.json"
+
+
+def keep(path: Path, found: dict[str, Any]) -> None:
+    """Keep a task's rows for next time, whole or not at all; a cache that cannot be written only costs time."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(found), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        return

@@ -1,0 +1,144 @@
+"""lm-eval's tasks, on the hub's rows or on one's own: the one module that knows how the harness builds a task.
+
+Rows of files go through the official task's own prompt, choices and metric, read from lm-eval's YAML. Examples come
+from the file named for them alone.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import read_rows
+from training.benchmarks.local_rows import Row, task_rows
+from training.config.benchmarks import LmEval, LocalData
+
+INSTALL = "pip install --no-deps lm-eval==0.4.13, and sacrebleu==2.6.0"
+METRICS = {"arc_challenge": "acc_norm", "hellaswag": "acc_norm", "gsm8k": "exact_match"}
+"""The leaderboard's metric where it is not acc."""
+FILTERS = {"gsm8k": "strict-match"}
+YAML = {
+    "arc_challenge": "arc/arc_challenge.yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "mmlu": "mmlu/default/_default_template_yaml",
+    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "gsm8k": "gsm8k/gsm8k.yaml",
+}
+SUBJECT = "The following are multiple choice questions (with answers) about {}.\n\n"
+
+
+def require_lm_eval(name: str) -> None:
+    """Raise UserError unless lm-eval can be imported."""
+    if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("sacrebleu") is None:
+        raise UserError(f"benchmarks.{name}.lm_eval needs lm-eval, which is not installed: {INSTALL}")
+
+
+def build_tasks(name: str, block: LmEval, task: str) -> tuple[dict[str, Any], bool]:
+    """Return (lm-eval task objects by name, whether their rows are the official ones) of one task of a benchmark.
+
+    MMLU is one object a subject. Raises UserError where rows cannot be had or do not fit the task.
+    """
+    data = block.local_data.get(task)
+    shots = block.shots(task)
+    if data is None:
+        return hub_tasks(name, task, shots), block.limit is None and shots == block.model_copy(
+            update={"num_fewshot": None}
+        ).shots(task)
+    where = f"benchmarks.{name}.lm_eval.local_data.{task}"
+    test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")
+    examples = _examples(task, data, f"{where}.fewshot")
+    parts = subjects(task, test, examples) if official else {task: (test, examples)}
+    made = {part: local_task(task, part, *rows, shots, f"{where}.fewshot") for part, rows in parts.items()}
+    return made, official and block.limit is None
+
+
+def _examples(task: str, data: LocalData, where: str) -> list[Row]:
+    if data.fewshot is None:
+        return []
+    return task_rows(task, read_rows(Path(data.fewshot).expanduser()), data.columns, where)[0]
+
+
+def subjects(task: str, test: list[Row], examples: list[Row]) -> dict[str, tuple[list[Row], list[Row]]]:
+    """MMLU by subject, as the harness has it; any other task is one part."""
+    if task != "mmlu":
+        return {task: (test, examples)}
+    names = dict.fromkeys(row["subject"] for row in test)
+    return {
+        f"mmlu_{name}": ([r for r in test if r["subject"] == name], [r for r in examples if r["subject"] == name])
+        for name in names
+    }
+
+
+def local_task(task: str, part: str, test: list[Row], examples: list[Row], shots: int | None, where: str) -> Any:
+    """An lm-eval task on rows of ours, everything else from the official config."""
+    from datasets import Dataset
+    from lm_eval.api.task import ConfigurableTask
+
+    config = official_config(task)
+    shots = config.get("num_fewshot", 0) if shots is None else shots
+    if len(examples) < (shots or 0):
+        raise UserError(f"{where} has {len(examples)} rows for {part}, and prompts hold {shots} examples; give more")
+    if task == "hellaswag" and "query" in test[0]:
+        config.pop("process_docs")  # makes the query from official columns
+    if part != task:
+        config["description"] = SUBJECT.format(part.removeprefix("mmlu_").replace("_", " "))
+    rows = {"test": Dataset.from_list(test)} | ({"fewshot": Dataset.from_list(examples)} if examples else {})
+    config |= {
+        "task": part,
+        "custom_dataset": lambda **_: rows,
+        "dataset_kwargs": None,
+        "test_split": "test",
+        "validation_split": None,
+        "training_split": None,
+        "fewshot_split": "fewshot" if examples else None,
+        "num_fewshot": shots or 0,
+    }
+    return ConfigurableTask(config=config)
+
+
+def official_config(task: str) -> dict[str, Any]:
+    """lm-eval's config of a task by name; the six are read from their files, which takes no search of all tasks."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if task in YAML:
+        import lm_eval.tasks
+
+        return dict(load_yaml(Path(lm_eval.tasks.__file__).parent / YAML[task]))
+    from lm_eval.tasks import TaskManager
+
+    entry = TaskManager().task_index.get(task)
+    if entry is None or entry.yaml_path is None:
+        raise UserError(f"lm-eval has no task {task} of its own; name one task, no group, for local_data")
+    return dict(load_yaml(entry.yaml_path))
+
+
+def hub_tasks(name: str, task: str, shots: int | None) -> dict[str, Any]:
+    """The task or the tasks of a group with the hub's rows; UserError where there is none or they cannot be fetched."""
+    from lm_eval.tasks import TaskManager
+
+    try:
+        made: dict[str, Any] = dict(TaskManager().load([task])["tasks"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"benchmarks.{name}: lm-eval has no task {task}: {error}") from error
+    except (OSError, ConnectionError) as error:
+        raise UserError(
+            f"benchmarks.{name}: the rows of {task} cannot be fetched ({str(error).splitlines()[0]}); name files of "
+            f"yours under lm_eval.local_data.{task}"
+        ) from error
+    for each in made.values():
+        if shots is not None:
+            each.set_config(key="num_fewshot", value=shots)
+    return made
+
+
+def metric_of(task: str, made: Sequence[Any]) -> tuple[str, str | None]:
+    """Return (metric, filter) that a task is judged by: the leaderboard's, else the first that its config lists."""
+    if task in METRICS:
+        return METRICS[task], FILTERS.get(task)
+    if task in YAML:
+        return "acc", None
+    listed = made[0].config.metric_list or [{"metric": "acc"}]
+    filters = made[0].config.filter_list
+    return str(listed[0]["metric"]), None if not filters else str(filters[0]["name"])

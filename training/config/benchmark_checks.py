@@ -1,0 +1,62 @@
+"""Rules of `benchmarks:`: what evaluations name is there, under a name of its own, and its files exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.config.cross_checks import Finding, decodings
+from training.config.pipeline import Pipeline
+from training.config.suggest import nearest
+
+
+def benchmarks_are_known_and_named_once(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every benchmark that an evaluation names stands under `benchmarks`, and none shares a suite's name."""
+    known = ", ".join(pipeline.benchmarks) or "none"
+    for at, decoding in decodings(pipeline):
+        for position, name in enumerate(decoding.benchmarks):
+            if name not in pipeline.benchmarks:
+                hint = nearest(name, pipeline.benchmarks)
+                yield (*at, "benchmarks", position), f"no benchmark has this name{hint}; the benchmarks are {known}"
+            if name in decoding.benchmarks[:position]:
+                yield (*at, "benchmarks", position), f"names {name} a second time; once is enough"
+    for name in pipeline.benchmarks:
+        if name in pipeline.suites or name == "generalisation":
+            yield ("benchmarks", name), "is the name of a suite too; choose another"
+
+
+def local_files_of_benchmarks_exist(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every file of local_data is there."""
+    for name, benchmark in pipeline.benchmarks.items():
+        for task, data in ({} if benchmark.lm_eval is None else benchmark.lm_eval.local_data).items():
+            for key, path in (("test", data.test), ("fewshot", data.fewshot)):
+                if path is not None and not Path(path).expanduser().is_file():
+                    at = ("benchmarks", name, "lm_eval", "local_data", task, key)
+                    yield at, f"there is no such file (looked in {Path.cwd()})"
+
+
+def offline_tasks_have_local_data(pipeline: Pipeline) -> Iterator[Finding]:
+    """With `offline: true` no task comes from the hub."""
+    for name, benchmark in pipeline.benchmarks.items():
+        if benchmark.lm_eval is None or not pipeline.offline:
+            continue
+        missing = [task for task in benchmark.lm_eval.tasks if task not in benchmark.lm_eval.local_data]
+        if missing:
+            at = ("benchmarks", name, "lm_eval", "local_data")
+            yield at, f"offline: true, and {', '.join(missing)} would come from the hub; name their files"
+
+
+def gates_on_benchmarks_are_on_accuracy(pipeline: Pipeline) -> Iterator[Finding]:
+    """A benchmark has no format rate."""
+    for index, stage in enumerate(pipeline.stages):
+        gate = getattr(stage, "gate", None)
+        if gate is not None and gate.metric != "accuracy" and gate.suite.partition("/")[0] in pipeline.benchmarks:
+            yield ("stages", index, "gate", "metric"), f"the benchmark {gate.suite} has accuracy only"
+
+
+RULES = (
+    benchmarks_are_known_and_named_once,
+    local_files_of_benchmarks_exist,
+    offline_tasks_have_local_data,
+    gates_on_benchmarks_are_on_accuracy,
+)
