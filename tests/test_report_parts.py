@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from launch.cli import main
 from tests.fake_run import write_fake_run, write_lines
 from tests.html_outline import Outline
 from training.report import write_report
@@ -206,3 +207,23 @@ def test_report_says_where_and_how_a_crashed_stage_ended(tmp_path: Path) -> None
     state = {"outcome": "failed", "message": "CUDA out of memory\nmore", "step": 20, "max_steps": 40}
     (ranks / "0.json").write_text(json.dumps(state))
     assert "sft: unfinished, at step 20 of 40, failed: CUDA out of memory" in summarise(run).missing
+
+
+def test_samples_of_many_suites_and_of_rows_without_a_completion_are_bounded(run: Path) -> None:
+    """Benchmarks have a suite for each task, and tasks judged by likelihood have no completion."""
+    for model in ("base", "grpo"):
+        path = folder_of(run, f"evaluate-{model}") / "items.jsonl"
+        own = {"item": "0", "correct": float(model == "grpo"), "format": None, "answer": "B", "completion": None}
+        write_lines(path, [*read_lines(path), *({**own, "suite": f"mmlu/{task}"} for task in range(20))])
+    text = text_of(run)
+    assert "mmlu/5the same question" in text
+    assert "mmlu/6the same question" not in text
+    assert "14 more suites" in text
+
+
+def test_report_command_takes_a_run_whose_pipeline_file_is_lost(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "pipeline.resolved.json").unlink()
+    assert main(["report", str(run)]) == 0
+    told = capsys.readouterr().out
+    assert "damaged: pipeline.resolved.json is missing" in told
+    assert "grpo against base" in told

@@ -12,6 +12,7 @@ from training.report.markup import Markup, element, join, section
 
 LONGEST = 1200
 PER_STAGE = 2
+MOST_SUITES = 8
 ROW_TEXTS = ("completion", "chosen", "rejected", "messages", "text")
 
 
@@ -66,11 +67,14 @@ def _questions(run: RunView) -> list[Markup]:
             for row in stage.lines("items.jsonl") if stage.record else []:
                 suites.setdefault(row["suite"], {}).setdefault(model.name, {}).setdefault(str(row["item"]), row)
     blocks = []
-    for suite, answers in suites.items():
+    for suite, answers in list(suites.items())[:MOST_SUITES]:
         cards = [_card(why, item, answers) for why, item in pick(answers)]
         if cards:
             blocks.append(element("h3", suite, element("small", "the same question before and after")))
             blocks.append(element("div", *cards, class_="cards wide"))
+    if len(suites) > MOST_SUITES:
+        left = f"{len(suites) - MOST_SUITES} more suites are in items.jsonl of the evaluations."
+        blocks.append(element("p", left, class_="meta"))
     return blocks
 
 
@@ -88,7 +92,7 @@ def _card(why: str, item: str, answers: dict[str, dict[str, dict[str, Any]]]) ->
         told = element("summary", f"The {len(between)} model{'s' if len(between) > 1 else ''} between")
         folded = element("details", told, element("div", *between, class_="sides"))
     sides = element("div", first, last, class_="sides")
-    return element("article", head, said(text_of(row["prompt"])), expected, sides, folded, class_="card")
+    return element("article", head, said(text_of(row.get("prompt") or "")), expected, sides, folded, class_="card")
 
 
 def _reply(model: str, row: dict[str, Any]) -> Markup:
@@ -100,7 +104,7 @@ def _reply(model: str, row: dict[str, Any]) -> Markup:
         facts.append("in the format" if row["format"] else "not in the format")
     facts += _length(row)
     head = element("p", mark, " ", element("b", model), element("small", ", ".join(facts)))
-    return element("div", head, said(text_of(row["completion"])), class_="reply")
+    return element("div", head, said(text_of(row.get("completion") or "")), class_="reply")
 
 
 def _length(row: dict[str, Any]) -> list[str]:
