@@ -196,3 +196,14 @@ def test_slots_more_cpu_ranks_than_cores_share_them_on_purpose_only(monkeypatch:
     require_slots(Runtime(processes=4, threads_per_process=1))
     with pytest.raises(UserError, match=r"4 ranks, but this process may use 2 CPU cores"):
         require_slots(Runtime(processes=4))
+
+
+@pytest.mark.parametrize(("found", "state"), [(None, "fail"), (object(), "ok")])
+def test_tracker_that_is_not_installed_is_told_with_the_pip_line(
+    found: object, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = machine(tmp_path, tracker="mlflow")
+    monkeypatch.setattr("training.tracker.importlib.util.find_spec", lambda package: found)
+    told = only(doctor_system.tracker(Machine(judged.pipeline, {})))
+    assert (told.name, told.state) == ("mlflow", state)
+    assert state == "ok" or "pip install mlflow" in told.fix
