@@ -83,7 +83,7 @@ MISTAKES = {
         "  processes: 2",
         "  processes: 2\n  tracker: wandbb",
         34,
-        ["must be wandb or none (did you mean wandb?)"],
+        ["must be wandb or tensorboard or trackio or mlflow or none (did you mean wandb?)"],
     ),
     "union": (
         "    gate:",

@@ -80,6 +80,9 @@ def rehearsal_overrides(
             replaced += _export(stage, at, stand_ins["model"]["real_tokenizer"])
         else:
             replaced += _training(stage, at, ranks, pipeline, stand_ins["model"]["real_tokenizer"])
+        gate = getattr(stage, "gate", None)
+        if gate is not None and gate.suite.partition("/")[0] in pipeline.benchmarks:
+            replaced.append(_set(stage.name, f"{at}.gate", None, f"not rehearsed: the gate on {gate.suite}"))
         replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
     for name, suite in pipeline.suites.items():
         replaced += _data(name, f"suites.{name}", suite.data, stand_ins)
@@ -269,6 +272,9 @@ def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
         draws = min(DRAWS, block.draws)
         yield _set(owner, f"{at}.draws", draws)
         yield _set(owner, f"{at}.k", [k for k in block.k if k <= draws])
+    if block.benchmarks:
+        words = f"not rehearsed: benchmarks {', '.join(block.benchmarks)} (a random model says nothing on them)"
+        yield _set(owner, f"{at}.benchmarks", [], words)
     if block.generalisation is not None:
         yield _set(owner, f"{at}.generalisation.items", min(ITEMS, block.generalisation.items))
 
