@@ -329,6 +329,8 @@ def test_page_in_a_browser_draws_its_charts_silently_and_offline(tmp_path: Path,
         )
         lengths = browser.evaluate("[...document.querySelectorAll('polyline.bold')].map(e => e.getTotalLength())")
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        columns = browser.evaluate("getComputedStyle(document.querySelector('.sides')).gridTemplateColumns")
+        assert sum(column != "0px" for column in columns.split()) == (2 if width > 600 else 1), columns
         assert browser.evaluate("getComputedStyle(document.querySelector('g.c1')).color") == "rgb(36, 103, 168)"
     assert len(sizes) > 30
     assert all(box > 50 and drawn > 0 for box, drawn in sizes), sizes

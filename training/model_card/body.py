@@ -16,6 +16,20 @@ from training.report.scale import percent
 from training.summary import SuiteScore, Summary
 
 SHOWN_PACKAGES = ("torch", "transformers", "trl", "peft")
+NO_RECIPE = (
+    "name",
+    "kind",
+    "from",
+    "parent",
+    "seed",
+    "data",
+    "health",
+    "gate",
+    "probe",
+    "parity",
+    "allow_template_change",
+)
+"""Keys of a stage that say where it stands or how it was watched, or that the card tells elsewhere."""
 TO_FILL_IN = "*To be filled in by the people who publish this model.*"
 
 
@@ -120,8 +134,7 @@ def _recipe(run: RunView, stage: StageView) -> str:
 def _stage_recipe(stage: StageView) -> str:
     record = stage.record or {}
     config = record.get("config") or stage.config
-    wanted = ("batch_size", "trainer", "lora", "rewards", "signal", "draws", "temperature", "keep", "save_dtype")
-    shown = {key: config[key] for key in wanted if config.get(key) not in (None, [], {})}
+    shown = {key: value for key, value in config.items() if key not in NO_RECIPE and value not in (None, [], {}, False)}
     ledger = record.get("ledger") or {}
     head = f"**{stage.name}** ({stage.kind}, seed {record.get('seed')}, {ledger.get('wall_s') or 0:,.0f} s)"
     kept = record.get("kept_probe")
