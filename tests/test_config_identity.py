@@ -91,14 +91,19 @@ def test_a_change_of_the_experiment_changes_its_block(tmp_path: Path, stage: str
 @pytest.mark.parametrize("kind", CONFIG_CLASSES)
 def test_every_accepted_trainer_field_changes_the_block_exactly_if_it_is_identity(tmp_path: Path, kind: str) -> None:
     text = changed("    kind: dpo", f"    kind: {kind}").replace("    gate: {suite: easy}\n", "")
-    pipeline = load_pipeline(write(tmp_path, text if kind == "reward_model" else PIPELINE))
+    if kind == "pretrain":
+        (tmp_path / "rows.jsonl").write_text("{}\n")
+        text = text.replace("data: stage:pairs", f"data: {{path: {tmp_path / 'rows.jsonl'}}}")
+    pipeline = load_pipeline(write(tmp_path, text if kind in ("reward_model", "pretrain") else PIPELINE))
     stage = next(each for each in pipeline.stages if each.kind == kind)
     for name, info in fields(kind).items():
         if CLASSES[name] not in ("identity", "neutral"):
             continue
         value = next(value for accepted, value in VALUES.items() if accepted in info.accepted_kinds)
-        with_field = stage.model_copy(update={"trainer": {**stage.trainer, name: value}})
-        differs = identity_block(with_field) != identity_block(stage)
+        others = {other: set_to for other, set_to in stage.trainer.items() if other != name}
+        without = stage.model_copy(update={"trainer": others})
+        with_field = stage.model_copy(update={"trainer": {**others, name: value}})
+        differs = identity_block(with_field) != identity_block(without)
         assert differs == (CLASSES[name] == "identity"), name
 
 

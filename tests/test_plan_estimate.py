@@ -8,6 +8,7 @@ import pytest
 
 from launch.cli import main
 from tests.test_plan import PIPELINE
+from training.config import SURGERY_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = [
@@ -75,7 +76,8 @@ def test_plan_of_every_shipped_config(
     assert code in (0, 2), shown.err
     found = json.loads(shown.out)
     assert (code == 2) == (found["fits"] is False)
-    assert all(one["memory"]["peak"] > 0 for one in found["stages"][1:])
+    copying = [one["name"] for one in found["stages"] if one["kind"] in SURGERY_KINDS]
+    assert all(one["memory"]["peak"] > 0 for one in found["stages"][1:] if one["name"] not in copying)
 
 
 def test_r1_zero_batch_algebra_in_words(capsys: pytest.CaptureFixture[str]) -> None:

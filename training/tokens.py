@@ -22,7 +22,6 @@ TOKEN_COLUMNS = {
 """What of a row reaches the tokens, by kind; rows of other kinds are not tokenised before they are drawn for."""
 OPTIONAL_COLUMNS = ("tools", "chat_template_kwargs")
 PROMPT_MATCHES = "prompt_matches"
-
 ROW = "row"
 """Which of the stage's rows the tokens are of: trainers drop some."""
 
@@ -48,7 +47,7 @@ def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", a
     prepared = _PREPARE[kind](rows, tokenizer, unlimited)
     if "prompt" not in rows.column_names:  # raw text: no rollout ever renders it
         with global_then_local_main_first():
-            return prepared.map(_no_prompts, batched=True, desc="prompts")
+            return prepared.map(_no_prompts, batched=True, with_indices=True, desc="prompts")
     with global_then_local_main_first():
         return prepared.map(
             _mark_prompts,
@@ -100,9 +99,9 @@ def _mark_prompts(
     return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs], ROW: places}
 
 
-def _no_prompts(batch: dict[str, list[Any]]) -> dict[str, list[bool]]:
-    """Raw text begins with no prompt that a rollout could render otherwise."""
-    return {PROMPT_MATCHES: [True] * len(batch["input_ids"])}
+def _no_prompts(batch: dict[str, list[Any]], places: list[int]) -> dict[str, list[bool] | list[int]]:
+    """Raw text begins with no prompt that a rollout could render otherwise; each row's place."""
+    return {PROMPT_MATCHES: [True] * len(batch["input_ids"]), ROW: places}
 
 
 def rendered_prompts(

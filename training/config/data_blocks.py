@@ -27,7 +27,6 @@ PURPOSES = {
 """Stage kind -> what its rows are for (`data.formats.convert`)."""
 
 Column = Literal[
-    "text",
     "messages",
     "conversations",
     "prompt",
@@ -42,6 +41,7 @@ Column = Literal[
     "chosen",
     "rejected",
     "answer",
+    "text",
 ]
 """The columns by which formats are known, as far as other names for them occur."""
 

@@ -78,6 +78,7 @@ _BLOCKS = (
     ),
     ("Runtime", "`runtime`", "Nothing here enters a fingerprint: a change redoes no stage."),
     ("Profile", "`runtime.profile`", "[watching.md](watching.md#profiling) shows it at work."),
+    ("MicroBatches", "`runtime.micro_batch_size`", "Or one number for every kind."),
     ("Slurm", "`runtime.slurm`", "[slurm.md](slurm.md) shows it at work."),
     ("Container", "`runtime.slurm.container`", ""),
 )

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from data.errors import UserError
-from training.config import Runtime, Stage
+from training.config import SURGERY_KINDS, Runtime, Stage
 from training.estimate.batch_algebra import sizes_of
 from training.estimate.hardware import Device, gpu_of_driver_name, this_cpu
 from training.estimate.known_models import find_config
@@ -119,16 +119,28 @@ def _of_run(run: RunFolder, shape: Shape, device: Device) -> Iterator[Measured]:
             return
     except (UserError, KeyError):
         return  # another schema, or a model that is gone: it measured nothing we can compare
+    reshaped = any(stage.get("kind") in ("upscale", "upcycle") for stage in resolved.get("stages", []))
     for folder in run.stages():
         try:
             record = read_record(folder.path)
-            if record is None or record["kind"] == "base" or not record.get("ledger"):
+            if record is None or record["kind"] in ("base", "export", *SURGERY_KINDS) or not record.get("ledger"):
+                continue
+            if reshaped and _parent_shape(run, record) != shape:
                 continue
             one = _of_record(f"{run.path.name}/{folder.path.name}", folder.path, record, resolved, shape, device)
         except (UserError, ValidationError, CannotEstimate, KeyError):
             continue  # a record of another version, without what we compare
         if one is not None:
             yield one
+
+
+def _parent_shape(run: RunFolder, record: dict[str, Any]) -> Shape:
+    """The shape of the model that a stage worked on; KeyError or UserError where it cannot be told."""
+    folder = run.path / record["parents"][0]["folder"] / "model"
+    try:
+        return shape_of(json.loads((folder / "config.json").read_text()))
+    except OSError as error:
+        raise UserError(f"{folder} has no config") from error
 
 
 def _of_record(

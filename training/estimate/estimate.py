@@ -235,11 +235,13 @@ def _modelled(shape: Shape, job: Job, lengths: Lengths, device: Device, rates: R
 
 
 def assumed_lengths(job: Job, fill: float) -> Lengths:
-    """Lengths where nobody measured: limits times `fill`; a prompt of assumed length is taken as it is."""
+    """Lengths where nobody measured: limits times `fill`; a prompt of assumed length is taken as it is, a packed row is
+    full.
+    """
     work = job.workload
     completion = fill * work.completion_length
     prompt = work.prompt_length * (fill if job.prompt_limited else 1.0)
-    row = prompt + completion if work.kind == "grpo" else fill * work.sequence_length
+    row = prompt + completion if work.kind == "grpo" else (1.0 if job.packed else fill) * work.sequence_length
     return Lengths(row, prompt, completion, min(1.0, 2 * fill) * work.completion_length)
 
 

@@ -12,6 +12,7 @@ from training.config import (
     EvaluateStage,
     ExportStage,
     GrpoStage,
+    LikelihoodStage,
     Lora,
     Pipeline,
     Runtime,
@@ -40,7 +41,8 @@ class Job:
 
     `updates` optimizer steps (None: unknown), each with a `share` of rollout rounds; `decoded` completions are drawn in
     a round (training) or in the whole stage (sample and evaluate; None: unknown). `old_logprobs` forwards are made over
-    every completion of an update. `prompt_limited` says that the prompt's length is a limit and no assumption.
+    every completion of an update. `prompt_limited` says that the prompt's length is a limit and no assumption,
+    `packed` that rows are full.
     """
 
     workload: Workload
@@ -51,6 +53,7 @@ class Job:
     draws: int
     old_logprobs: float
     prompt_limited: bool
+    packed: bool = False
 
 
 def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
@@ -114,7 +117,9 @@ def training_job(stage: Trained, sizes: BatchAlgebra, runtime: Runtime, device: 
             raise CannotEstimate(f"stages.{stage.name}.trainer.max_length is null, so nothing bounds a row")
         scored = 1 / length if stage.kind == "reward_model" else 1.0  # its head looks at one position
         workload = replace(workload, sequence_length=length, trained_share=scored)
-        return Job(workload, sizes, sizes.updates, 0.0, None, 1, 0.0, stage.data.max_prompt_tokens is not None)
+        packed = isinstance(stage, LikelihoodStage) and bool(setting(stage, "packing"))
+        limited = stage.data.max_prompt_tokens is not None
+        return Job(workload, sizes, sizes.updates, 0.0, None, 1, 0.0, limited, packed)
     completion = int(setting(stage, "max_completion_length"))
     workload = replace(
         workload,
