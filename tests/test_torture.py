@@ -20,8 +20,10 @@ KILLS = 10
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(1200)
 def test_torture_ten_kills_end_as_an_untouched_run(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.torture", "--kills", str(KILLS), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.torture", "--kills", str(KILLS), "--per-run", "16"]
+    command += ["--out", str(tmp_path)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

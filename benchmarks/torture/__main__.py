@@ -16,7 +16,7 @@ FOLDER_VARIABLE = "POSTTRAIN_TORTURE_FOLDER"
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.torture", description=__doc__)
-    parser.add_argument("--kills", type=int, default=100, help="end after the run in which so many were made")
+    parser.add_argument("--kills", type=int, default=100, help="end when so many were made")
     parser.add_argument("--per-run", type=int, default=13, help="faults planned for each run: some it goes through")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--zero-stage", type=int, choices=[1, 2, 3], help="two ranks under DeepSpeed; else one process")
@@ -98,7 +98,8 @@ def torture(arguments: argparse.Namespace, folder: Path) -> int:
         (folder / "notes" / name).mkdir(parents=True)
         all_is_on_disk([bench.cache], folder / "notes" / name)
         every = replace(bench, arguments=[*bench.arguments, f"runtime.checkpoint_every={1 + len(lives) % 3}"])
-        lives.append(live(every, name, schedule(points, kinds, count, planned, arguments.seed + planned), "untouched"))
+        faults = schedule(points, kinds, count, planned, arguments.seed + planned)
+        lives.append(live(every, name, faults, "untouched", enough=arguments.kills - made))
         found = summary(mode, arguments.starts, arguments.seed, lives, untouched_s)
         planned, made = planned + count, found["kills"]
         write_report(arguments.out, found)

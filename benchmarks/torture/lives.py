@@ -55,8 +55,9 @@ class Life:
     wall_s: float = 0.0
 
 
-def live(bench: Bench, name: str, faults: list[Fault], untouched: str) -> Life:
-    """Run until done with `faults` happening on the way; at most two attempts more than there are faults."""
+def live(bench: Bench, name: str, faults: list[Fault], untouched: str, enough: int) -> Life:
+    """Run until done with `faults` happening on the way, `enough` of which may end an attempt; at most two attempts
+    more than there are faults."""
     life, started = Life(name), time.monotonic()
     notes = bench.folder / "notes" / name
     notes.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,8 @@ def live(bench: Bench, name: str, faults: list[Fault], untouched: str) -> Life:
             life.lost = f"attempt {life.attempts} ended with {code} though nothing had happened to it"
             break
         seen = len(fired)
+        if life.attempts == enough:  # each of them ended badly
+            write_faults(notes, [])
     else:
         life.lost = f"not done after {life.attempts} attempts"
     if life.lost is None:
