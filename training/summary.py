@@ -190,7 +190,7 @@ def _gates(run: RunView, evaluations: dict[str, dict[str, StageView]]) -> list[G
         try:
             result = decide(SimpleNamespace(**gate), mine.folder / "items.jsonl", theirs.folder / "items.jsonl")
             lines.append(GateLine(model.name, result.passed, result.reason))
-        except (UserError, OSError, KeyError, ValueError) as error:
+        except (UserError, OSError, KeyError, TypeError, ValueError) as error:
             lines.append(GateLine(model.name, None, str(error)))
     return lines
 
