@@ -62,7 +62,6 @@ def test_rewards_and_probes_are_those_of_the_pipeline(made: dict[str, Board]) ->
 
 
 def test_workspace_is_built_offline_with_the_metrics_of_its_board(made: dict[str, Board]) -> None:
-    pytest.importorskip("wandb_workspaces", reason="needs wandb-workspaces")
     from training.wandb_dashboard import Place, workspace_json
 
     board = made["grpo"]
@@ -87,7 +86,6 @@ def test_dashboard_show_prints_the_panels_without_a_network(capsys: pytest.Captu
 
 
 def test_dashboard_push_without_a_login_is_a_user_error(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("wandb_workspaces", reason="needs wandb-workspaces")
     assert main(["dashboard", "push", str(QUICKSTART)]) == 2
     assert "not logged in" in capsys.readouterr().err
 

@@ -132,6 +132,6 @@ th small,td small{display:block;margin-left:0}.comparisons tr>:nth-child(3){disp
 .facts{grid-template-columns:1fr}.facts dt{margin-top:6px}}
 @media print{:root{--paper:#fff}body{font-size:11pt}main{max-width:none;padding:0}nav{display:none}
 section{margin-top:26px}.tile,.panel,.card,.chart,tr{break-inside:avoid}h2,h3,caption{break-after:avoid}pre{max-height:none}
-.grid,.grid.wide{grid-template-columns:repeat(2,1fr)}.lead{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+.grid,.grid.wide{grid-template-columns:repeat(2,1fr)}.lead{break-after:avoid;break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 """
