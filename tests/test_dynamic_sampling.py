@@ -14,6 +14,8 @@ import torch
 from datasets import Dataset
 
 import training.grpo
+from benchmarks.dynamic_sampling import read_steps, table
+from data.errors import UserError
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
@@ -75,6 +77,15 @@ def test_difficulty_finds_conversations_whose_last_message_alone_says_nothing(tm
     rows = [{"prompt": conversation("Be brief.", first)} for first in firsts]
     bounds = SimpleNamespace(measured_by=str(tmp_path / PASS_RATES))
     assert measured_rates(rows, bounds, None) == [0.75, 0.5, None]
+
+
+def test_difficulty_is_measured_by_a_grpo_stage_that_counts_and_by_no_other(tmp_path: Path) -> None:
+    grpo, later = stage("grpo", folder=tmp_path), stage("sample", "later", folder=tmp_path)
+    later["data"]["difficulty"] = {"at_most": 0.9, "measured_by": "stage:grpo"}
+    config = write_pipeline(tmp_path, {**grpo, "dynamic_sampling": {}}, {**later, "from": "base"})
+    assert planned(config, "later").parents == ["base", "grpo"]
+    with pytest.raises(UserError, match="no sample stage, nor a grpo stage with dynamic_sampling"):
+        load_pipeline(write_pipeline(tmp_path, grpo, later))
 
 
 def number_of(prompt: str) -> int:
@@ -199,3 +210,19 @@ def test_two_ranks_refill_alike_and_resume_bit_identically(tmp_path: Path) -> No
     for name in ("samples.jsonl", PASS_RATES):
         assert (folder / name).read_text() == (whole / name).read_text()
     assert all(torch.equal(tensor, weights(whole)[name]) for name, tensor in weights(folder).items())
+
+
+def test_benchmark_counts_what_was_drawn_and_what_a_gradient_comes_from(tmp_path: Path) -> None:
+    """Four groups of eight: without refills one has signal; with them seven were drawn and three have signal."""
+    common = {"timing_s/step": 10.0, "timing_s/generate": 4.0, "reward": 0.5}
+    rows = [
+        {**common, "groups/without_signal": 0.75},
+        {**common, "groups/without_signal": 0.25, "groups/drawn": 7.0, "groups/reward_drawn": 0.25},
+    ]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plain, dynamic = read_steps(path, completions=32, group_size=8)
+    assert (plain.drawn, plain.useful, plain.reward) == (4, 1, 0.5)
+    assert (dynamic.drawn, dynamic.useful, dynamic.reward) == (7, 3, 0.25)
+    shown = table({"both": [plain, dynamic]}).splitlines()[-1]
+    assert shown == "| **both** | 50% | 88 | 32 | 2.75 | 20 | 40% | 5.0 | 0.38 |"

@@ -198,3 +198,11 @@ def test_language_model_is_no_reward_model_and_a_conversation_beyond_the_context
     scores = scorer.score(PROMPT, ["short", "x" * scorer.context])
     assert scores[0] is not None
     assert scores[1] is None
+
+
+def test_new_head_is_not_reported_as_missing(tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """transformers tells of it in a table of its own, in the middle of the log."""
+    load_reward_model(tiny_model)
+    shown = capfd.readouterr()
+    assert "REPORT" not in shown.out + shown.err
+    assert "it/s" not in shown.out + shown.err
