@@ -12,8 +12,11 @@ from data.errors import UserError
 from launch.cli import main
 from tests.fake_run import write_fake_run, write_lines
 from tests.html_outline import Outline
+from training.config.stages import TRAINING_KINDS
+from training.metric_names import describe
 from training.report import write_report
 from training.report.collect import read_run
+from training.report.curves import CHARTS
 from training.report.line_files import first_lines, last_lines, numbered_lines, read_lines
 from training.summary import summarise
 
@@ -227,3 +230,12 @@ def test_report_command_takes_a_run_whose_pipeline_file_is_lost(run: Path, capsy
     told = capsys.readouterr().out
     assert "damaged: pipeline.resolved.json is missing" in told
     assert "grpo against base" in told
+
+
+def test_every_kind_that_trains_has_curves_of_metrics_that_it_writes() -> None:
+    assert set(CHARTS) == set(TRAINING_KINDS)
+    for kind, charts in CHARTS.items():
+        for name in (name for names in charts for name in names):
+            metric = describe(name)
+            assert metric is not None, name
+            assert kind in metric.kinds, (kind, name)

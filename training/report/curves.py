@@ -8,8 +8,18 @@ from training.report.charts import Series, line_chart
 from training.report.collect import RunView, StageView
 from training.report.markup import Markup, element, section
 
+_LIKELIHOOD = (
+    ("loss", "eval_loss"),
+    ("mean_token_accuracy",),
+    ("grad_norm",),
+    ("learning_rate",),
+    ("entropy",),
+    ("experts/max_violation",),
+    ("experts/dead_experts",),
+)
 CHARTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "sft": (("loss", "eval_loss"), ("mean_token_accuracy",), ("grad_norm",), ("learning_rate",), ("entropy",)),
+    "pretrain": _LIKELIHOOD,
+    "sft": (*_LIKELIHOOD, ("eval_kl_from_start",)),
     "dpo": (
         ("loss", "eval_loss"),
         ("rewards/chosen", "rewards/rejected"),
@@ -17,6 +27,7 @@ CHARTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("rewards/margins",),
         ("logps/chosen", "logps/rejected"),
         ("grad_norm",),
+        ("eval_kl_from_start",),
     ),
     "reward_model": (
         ("loss", "eval_loss"),
