@@ -1,5 +1,9 @@
 """Loads of experts and their balance: counted once for each token, moved by the sign rule, kept over a resume."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +213,33 @@ def test_balance_not_asked_for_changes_no_fingerprint(tmp_path: Path) -> None:
     with_bias = planned(plain, "sft", "stages.sft.expert_balance=bias")
     assert with_bias.fingerprint != before.fingerprint
     assert planned(plain, "sft", "stages.sft.expert_balance=off").fingerprint != before.fingerprint
+
+
+SUM = """
+import os, sys
+import torch
+from training.experts import ExpertLoads
+from training.world import World
+rank = int(os.environ["RANK"])
+router = torch.nn.Linear(2, 3)
+loads = ExpertLoads(torch.nn.Module())
+loads.routers = {"layer_0": router, "layer_1": router}
+loads._counts = {"layer_0": torch.tensor([1, 2, rank])} | ({"layer_1": torch.tensor([0, 5, 0])} if rank else {})
+found = loads.take(World(rank, rank, 2))
+assert found["layer_0"].tolist() == [2.0, 4.0, 1.0], found
+assert found["layer_1"].tolist() == [0.0, 5.0, 0.0], found
+"""
+
+
+@pytest.mark.slow
+def test_loads_are_summed_over_ranks() -> None:
+    """Rank 0 counted 1 2 0, rank 1 counted 1 2 1; only rank 1 had tokens in the other layer."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    meeting = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", SUM], env=meeting | {"RANK": rank, "WORLD_SIZE": "2"})
+        for rank in ("0", "1")
+    ]
+    assert [rank.wait() for rank in ranks] == [0, 0]
