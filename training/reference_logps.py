@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from training.context import StageContext
 from training.identity import canonical_json, sha256_text
@@ -35,13 +34,13 @@ class ReferenceLogps:
 
     def usable(self) -> bool:
         """Whether a pair's numbers are its own: with ld_alpha TRL weighs them by the other answer's length."""
-        return self.arguments.ld_alpha is None
+        return self.arguments.ld_alpha is None and self.context.pipeline.runtime.fast_paths
 
     def add_columns(self, trainer: Any, dataset: "Dataset") -> "Dataset":
         """Return the rows with `ref_chosen_logps` and `ref_rejected_logps` [float32]; every rank calls it."""
         started = time.monotonic()
         world = self.context.world
-        cache = ScoreCache(NAME, model_files_key(self.context.training_parent, self._settings(trainer)), world.rank)
+        cache = ScoreCache(NAME, model_files_key(self.context.training_parent, self._settings()), world.rank)
         keys = [pair_keys(row, trainer.data_collator) for row in dataset]
         found = {key: cache[key] for pair in keys for key in pair if key in cache} if world.is_main else {}
         known = gather(world, found)[0]  # other hosts may have another cache
@@ -75,13 +74,11 @@ class ReferenceLogps:
         cache.close()
         return {key: value for part in gather(world, own) for key, value in part.items()}
 
-    def _settings(self, trainer: Any) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         """What decides the numbers beside weights and tokens."""
         stage, arguments = self.context.stage, self.arguments
         return {
             "what": NAME,
-            "torch": torch.__version__,
-            "device": trainer.accelerator.device.type,
             "bf16": arguments.bf16,
             "fp16": arguments.fp16,
             "attention": stage.attention,

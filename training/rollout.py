@@ -206,12 +206,16 @@ def draw_tokens(logits_RV: torch.Tensor, sampling: Sampling, uniforms_R: torch.T
     """Draw one token a row by inverse CDF from one uniform number each (shape [R] in [0, 1)); greedy needs none."""
     if sampling.greedy or uniforms_R is None:
         return logits_RV.argmax(-1)
+    device = logits_RV.device
+    if device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
+        logits_RV, uniforms_R = logits_RV.cpu(), uniforms_R.cpu()  # CUDA's cumsum of floats is refused then
     probabilities_RV = torch.softmax(logits_RV.float() / sampling.temperature, dim=-1)
     if sampling.top_p < 1.0:
         probabilities_RV = _nucleus(probabilities_RV, sampling.top_p)
     cumulative_RV = probabilities_RV.cumsum(-1)
     thresholds_R = uniforms_R * cumulative_RV[:, -1]
-    return torch.searchsorted(cumulative_RV, thresholds_R[:, None], right=True)[:, 0].clamp(max=logits_RV.size(-1) - 1)
+    drawn_R = torch.searchsorted(cumulative_RV, thresholds_R[:, None], right=True)[:, 0]
+    return drawn_R.clamp(max=logits_RV.size(-1) - 1).to(device)
 
 
 def _nucleus(probabilities_RV: torch.Tensor, top_p: float) -> torch.Tensor:

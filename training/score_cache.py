@@ -2,17 +2,28 @@
 
 import os
 import socket
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
 from training.json_lines import Appender, whole_lines
 
-SCORES_VERSION = 1
+SCORES_VERSION = 2
 
 
 def model_files_key(folder: Path, settings: dict[str, Any]) -> str:
-    """Return the 64 hex digits that name a model's numbers: the content of its files, and the settings it runs with."""
+    """Return the 64 hex digits that name a model's numbers: the content of its files, the settings it runs with, the
+    libraries and the kind of device: what decides the last bits.
+    """
+    import torch
+
+    settings = {
+        **settings,
+        "packages": {name: metadata.version(name) for name in ("torch", "transformers", "trl")},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     files = [path for path in files if path.suffix != ".md"]  # a card decides nothing
     content = {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}
