@@ -9,7 +9,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.board import BoardReader
 from launch.board_view import board_renderable
@@ -31,29 +31,53 @@ def live_board(run: RunFolder, console: "Console | None" = None) -> Iterator[Cal
     from rich.console import Console
     from rich.live import Live
 
-    reader = BoardReader(run)
+    reader, unshown = BoardReader(run), Unshown()
     console = console or Console(file=sys.stdout, highlight=False)
     if not console.is_terminal or console.is_dumb_terminal:
         yield lambda: None
-        for warning in reader.read().warnings:
-            print(f"warning: {warning}", flush=True)
+        with unshown:
+            for warning in reader.read().warnings:
+                print(f"warning: {warning}", flush=True)
         return
     drawn_at = float("-inf")
 
     with Live(console=console, auto_refresh=False, redirect_stdout=False, vertical_overflow="visible") as live:
 
+        def draw() -> None:
+            with unshown:
+                live.update(board_renderable(reader.read()), refresh=True)
+
         def redraw() -> None:
             nonlocal drawn_at
             if time.monotonic() - drawn_at >= REDRAW_EVERY_S:
                 drawn_at = time.monotonic()
-                live.update(board_renderable(reader.read()), refresh=True)
+                draw()
 
         with contextlib.redirect_stdout(Above(console)):
             redraw()
             try:
                 yield redraw
             finally:
-                live.update(board_renderable(reader.read()), refresh=True)
+                draw()
+
+
+class Unshown:
+    """Keeps what goes wrong while a board is drawn from the run that is drawn, and says the first of it."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __enter__(self) -> None:
+        """Drawing begins."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        """Say the first error; a KeyboardInterrupt and its like go on."""
+        if not isinstance(error, Exception):
+            return False
+        if not self._said:
+            self._said = True
+            print(f"the board cannot be shown ({type(error).__name__}: {error}); the run goes on", flush=True)
+        return True
 
 
 class Above(io.TextIOBase):

@@ -104,7 +104,7 @@ def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:
 
 
 def headline(record: dict[str, Any] | None) -> str:
-    """The few numbers a person looks for first."""
+    """The few numbers a person looks for first; `n/a` for one that was NaN or infinite, which a record has as None."""
     if record is None:
         return ""
     metrics = record.get("metrics", {})
@@ -115,7 +115,7 @@ def headline(record: dict[str, Any] | None) -> str:
             if isinstance(values, dict) and "accuracy" in values
         )
     shown = {key: metrics[key] for key in HEADLINES.get(record["kind"], ()) if key in metrics}
-    return "  ".join(f"{key} {value:.4g}" for key, value in shown.items())
+    return "  ".join(f"{key} {'n/a' if value is None else format(value, '.4g')}" for key, value in shown.items())
 
 
 def _warnings(folder: Path, record: dict[str, Any], present: dict[str, Any]) -> list[tuple[str, str]]:

@@ -265,3 +265,30 @@ def test_status_tells_the_balance_of_a_stage_that_is_done(run: RunFolder, capsys
     (sft / "record.json").write_text(json.dumps(record))
     assert main(["status", str(run.path)]) == 0
     assert "rank 1 was slowest in 19 of 20 steps; imbalance 30 %" in capsys.readouterr().out
+
+
+def test_a_metric_that_was_not_a_number_is_told_and_ends_no_run(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sft,) = run.path.glob("??-sft-*")
+    record = json.loads((sft / "record.json").read_text())
+    record["metrics"] |= {"step": 12, "loss": None}  # NaN, as records have it
+    (sft / "record.json").write_text(json.dumps(record))
+    assert main(["status", str(run.path)]) == 0
+    assert "step 12  loss n/a" in capsys.readouterr().out
+    assert standing(run, "sft").note == "step 12  loss n/a"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_board_that_cannot_be_read_is_said_once_and_ends_no_run(
+    run: RunFolder, terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("launch.screen.REDRAW_EVERY_S", 0.0)
+    (sft,) = run.path.glob("??-sft-*")
+    record = json.loads((sft / "record.json").read_text())
+    (sft / "record.json").write_text(json.dumps(record | {"metrics": {"loss": "not a number"}}))
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal)
+    with live_board(run, console) as look:
+        look()
+    said = console.file.getvalue() + capsys.readouterr().out  # type: ignore[attr-defined]
+    assert said.count("the board cannot be shown (ValueError") == 1
