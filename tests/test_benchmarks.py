@@ -21,6 +21,7 @@ from training.gates import decide
 from training.record import read_record
 from training.rewards.code_judge import code_limits
 from training.sandbox.runner import Place
+from training.world import World
 
 ARC = {"question": "Which is wet?", "options": ["sand", "water", "stone"], "answer": "B"}
 
@@ -175,6 +176,22 @@ def test_a_task_of_the_harness_on_local_rows_by_hand_and_from_the_cache(
     again = stage_runs.planned(config, "e").folder
     assert again != folder
     assert (read_record(again) or {})["metrics"]["b/arc_challenge"] == metrics["b/arc_challenge"]
+
+
+def test_rank_0_alone_decides_whether_a_task_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 1 has a file of its own or none: it has what rank 0 found, and tells nothing of its own."""
+    here, nowhere, found = tmp_path / "task.json", tmp_path / "none.json", {"rows": [1]}
+    lm_eval_run.keep(here, found)
+    told: list[Any] = []
+    for own, of_rank_0 in ((here, None), (nowhere, found)):
+        monkeypatch.setattr(
+            lm_eval_run, "gather", lambda _, value, of_rank_0=of_rank_0: told.append(value) or [of_rank_0, value]
+        )
+        assert lm_eval_run.recall(SimpleNamespace(world=World(1, 0, 2)), own) == of_rank_0
+    assert told == [None, None]
+    monkeypatch.undo()
+    assert lm_eval_run.recall(SimpleNamespace(world=World(0, 0, 1)), here) == found
+    assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
 
 
 # HumanEval

@@ -8,6 +8,8 @@ limit, so that an interrupted evaluation goes on behind it and another run of th
 import json
 import logging
 import math
+import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist, fmean, stdev
@@ -34,7 +36,7 @@ def run_lm_eval(
     rows: list[dict[str, Any]] = []
     for task in block.tasks:
         kept = cached_file(context, block, task)
-        found = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+        found = recall(context, kept)
         if found is None:
             lm = lm or harness_model(context, decoder, block.batch_size)
             with context.ledger.timing("evaluate"):
@@ -196,9 +198,19 @@ def cached_file(context: StageContext, block: LmEval, task: str) -> Path:
     return cache_root() / "benchmarks" / f"{task}-{fingerprint(key)[:32]}.json"
 
 
+def recall(context: StageContext, path: Path) -> dict[str, Any] | None:
+    """A task's rows as they were kept, None where they were not: rank 0 reads, and every rank has what it found.
+
+    So all ranks ask a task or none does, whatever lies in the caches of other nodes.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")) if context.world.is_main and path.is_file() else None
+    first: dict[str, Any] | None = gather(context.world, found)[0]
+    return first
+
+
 def keep(path: Path, found: dict[str, Any]) -> None:
     """Keep a task's rows for next time, whole or not at all; a cache that cannot be written only costs time."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(found), encoding="utf-8")
