@@ -44,9 +44,10 @@ stages:
     return load_pipeline(folder / "pipeline.yaml")
 
 
-def rows_of(pipeline: Pipeline, folder: Path) -> Rows:
-    stage: Any = next(stage for stage in pipeline.stages if stage.name == "sft")
-    return rows_in_limits(pipeline, stage, data_seed(pipeline, "sft"), None, None, lambda name: folder, str)  # type: ignore[arg-type]
+def rows_of(pipeline: Pipeline, folder: Path, name: str = "sft", owner: str = "sft") -> Rows:
+    """The rows of the stage `name`, drawn as in a stage called `owner`."""
+    stage: Any = next(stage for stage in pipeline.stages if stage.name == name)
+    return rows_in_limits(pipeline, stage, data_seed(pipeline, owner), None, None, lambda name: folder, str)  # type: ignore[arg-type]
 
 
 def fingerprint(pipeline: Pipeline, folder: Path) -> str:
@@ -108,6 +109,21 @@ def test_validation_rows_are_held_out_and_accounted_for(tmp_path: Path) -> None:
     assert len(asked[0] | asked[1]) == 10
 
 
+def test_validation_with_a_seed_holds_out_the_same_rows_in_every_stage(tmp_path: Path) -> None:
+    seeded = pipeline_of(tmp_path, "{path: DIR/a.jsonl, validation: {share: 0.4, seed: 1}}")
+    one, two = (rows_of(seeded, tmp_path, owner=owner).held_out for owner in ("one", "two"))
+    assert one == two != []
+    unseeded = pipeline_of(tmp_path, "{path: DIR/a.jsonl, validation: {share: 0.4}}")
+    one, two = (rows_of(unseeded, tmp_path, owner=owner).held_out for owner in ("one", "two"))
+    assert one != two
+
+
+def test_solar_local_measures_its_three_losses_on_the_same_rows(tmp_path: Path) -> None:
+    recipe = load_pipeline(Path(__file__).parent.parent / "configs" / "recipes" / "solar_local.yaml")
+    held_out = [rows_of(recipe, tmp_path, name, name).held_out for name in ("before", "stacked", "healed")]
+    assert held_out[0] == held_out[1] == held_out[2] != []
+
+
 def test_cleaning_and_mixing_are_identity_only_where_they_are_asked_for(tmp_path: Path) -> None:
     plain = fingerprint(pipeline_of(tmp_path, "{path: DIR/a.jsonl}"), tmp_path)
     same = ["{path: DIR/a.jsonl, dedup: none}"]
@@ -119,6 +135,8 @@ def test_cleaning_and_mixing_are_identity_only_where_they_are_asked_for(tmp_path
         "{path: DIR/a.jsonl, decontaminate: {overlap: 0.5}}",
         "{path: DIR/a.jsonl, decontaminate: {against: [DIR/b.jsonl]}}",
         "{path: DIR/a.jsonl, validation: {share: 0.1}}",
+        "{path: DIR/a.jsonl, validation: {share: 0.1, seed: 1}}",
+        "{path: DIR/a.jsonl, validation: {share: 0.1, seed: 2}}",
         "{mix: [{path: DIR/a.jsonl, weight: 1}, {path: DIR/b.jsonl, weight: 1}]}",
         "{mix: [{path: DIR/a.jsonl, weight: 1}, {path: DIR/b.jsonl, weight: 2}]}",
         "{mix: [{path: DIR/b.jsonl, weight: 1}, {path: DIR/a.jsonl, weight: 1}]}",

@@ -219,7 +219,7 @@ def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) 
     if block.difficulty is not None:
         how["difficulty"] = _difficulty(block)
     if block.validation is not None:
-        how["validation"] = {"share": block.validation.share, "seed": seed}
+        how["validation"] = {"share": block.validation.share, "seed": block.validation.split_seed(seed)}
     if block.mix is None:
         return {**how, "source": data_identity(block, seed, pins.dataset, _file_hash)}
     parts = []

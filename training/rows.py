@@ -106,7 +106,7 @@ def rows_in_limits(
     except UserError as error:
         raise UserError(f"stages.{stage.name}.data.{error}") from error
     if block.validation is not None:
-        usable = set_aside(usable, block.validation.share, seed)
+        usable = set_aside(usable, block.validation.share, block.validation.split_seed(seed))
     if block.mix is None:
         usable = first(usable, block.limit)
     if block.max_prompt_tokens is not None:

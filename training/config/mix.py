@@ -20,7 +20,7 @@ IN_THE_SOURCES = ("format", "columns", "max_bad_rows", "license")
 class Validation(Block):
     """Rows held out by a hash of their prompt, so that a prompt is never in both parts.
 
-    Stages of kind sft, dpo and reward_model report the loss on them (`eval_loss`).
+    Stages of kind pretrain, sft, dpo and reward_model report the loss on them (`eval_loss`).
     """
 
     share: Annotated[float, Field(gt=0.0, le=0.5)] = Field(
@@ -30,6 +30,16 @@ class Validation(Block):
         default="epoch",
         description="When the loss on them is measured: after every epoch, or so many optimizer steps; and at the end.",
     )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        description="Which prompts are held out; null derives it from the pipeline's seed and the stage's name, so "
+        "that two stages hold out different ones. Give stages whose losses are compared the same.",
+    )
+
+    def split_seed(self, derived: int) -> int:
+        """Return the seed of the split; `derived` is the one of the stage's data."""
+        return derived if self.seed is None else self.seed
 
 
 def mixture_mistakes(block: Any) -> list[str]:
