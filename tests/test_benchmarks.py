@@ -14,8 +14,9 @@ from tests.sandbox_marks import needs_sandbox
 from training.benchmarks import lm_eval_run
 from training.benchmarks.human_eval_run import metrics_of, passes, problems, whole_program
 from training.benchmarks.lm_eval_run import average, rate
-from training.benchmarks.local_rows import task_rows
-from training.config.benchmarks import H6
+from training.benchmarks.lm_eval_tasks import build_tasks
+from training.benchmarks.local_rows import not_asked, task_rows
+from training.config.benchmarks import H6, LmEval
 from training.estimates import mean_difference
 from training.gates import decide
 from training.record import read_record
@@ -26,6 +27,11 @@ from training.world import World
 ARC = {"question": "Which is wet?", "options": ["sand", "water", "stone"], "answer": "B"}
 
 # rows
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
 
 
 def test_generic_rows_become_the_columns_that_each_task_reads() -> None:
@@ -70,6 +76,33 @@ def test_official_columns_make_an_official_score_unless_they_were_mapped() -> No
 def test_rows_that_do_not_fit_a_task_say_what_it_reads(task: str, row: dict, columns: dict, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         task_rows(task, [row], columns, "file")
+
+
+def test_examples_that_are_asked_are_left_out_whatever_their_case_and_order_of_options() -> None:
+    """The same words with other options are another question."""
+    (asked,), _ = task_rows("arc_challenge", [ARC], {}, "file")
+    given = [
+        ARC | {"question": " which is  WET?", "options": ["water", "stone", "sand"], "answer": "A"},
+        ARC | {"options": ["sand", "rain"]},
+        ARC | {"question": "Which is dry?"},
+    ]
+    examples, _ = task_rows("arc_challenge", given, {}, "file")
+    assert not_asked("arc_challenge", examples, [asked]) == examples[1:]
+    assert not_asked("gsm8k", [{"question": "1+1?", "answer": "b"}], [{"question": "1+1?", "answer": "a"}]) == []
+    assert not_asked("boolq", [{"passage": "p", "label": 1}], [{"passage": "p", "label": 0}]) != []
+
+
+def test_an_example_file_with_asked_rows_is_counted_and_makes_no_official_score(tmp_path: Path) -> None:
+    """Three of four official rows are asked: one is left, which is enough for one shot and too few for two."""
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    rows = [{"question": f"{n} + 1?", "answer": f"#### {n + 1}"} for n in range(4)]
+    data = {"test": write_rows(tmp_path / "test.jsonl", rows[:3]), "fewshot": write_rows(tmp_path / "all.jsonl", rows)}
+    block = LmEval.model_validate({"tasks": ["gsm8k"], "num_fewshot": 1, "local_data": {"gsm8k": data}})
+    built = build_tasks("b", block, "gsm8k")
+    assert (built.official, built.examples_left_out) == (False, 3)
+    assert built.tasks["gsm8k"].dataset["fewshot"]["question"] == ["3 + 1?"]
+    with pytest.raises(UserError, match=r"3 of 4 rows ask what .* has 1 rows for gsm8k, and prompts hold 2 examples"):
+        build_tasks("b", block.model_copy(update={"num_fewshot": 2}), "gsm8k")
 
 
 # scores
@@ -121,11 +154,6 @@ def test_a_gate_on_an_average_counts_each_task_alike(tmp_path: Path) -> None:
 
 
 # the harness
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
 
 
 def test_a_task_of_the_harness_on_local_rows_by_hand_and_from_the_cache(

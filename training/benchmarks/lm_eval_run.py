@@ -78,7 +78,8 @@ def harness_model(context: StageContext, decoder: Decoder, batch_size: int) -> A
 
 def ask(context: StageContext, lm: Any, name: str, block: LmEval, task: str) -> dict[str, Any]:
     """Ask one task over all ranks; returns its rows in order and what they were asked with."""
-    made, official = build_tasks(name, block, task)
+    built = build_tasks(name, block, task)
+    made = built.tasks
     metric, wanted = metric_of(task, list(made.values()))
     own: list[dict[str, Any]] = []
     for part, each in made.items():
@@ -90,7 +91,8 @@ def ask(context: StageContext, lm: Any, name: str, block: LmEval, task: str) -> 
         "metric": metric if wanted is None else f"{metric},{wanted}",
         "num_fewshot": first.config.num_fewshot or 0,
         "version": first.VERSION,
-        "official": official,
+        "official": built.official,
+        **({"examples_left_out": built.examples_left_out} if built.examples_left_out else {}),
     }
     return {"rows": sorted(gathered, key=lambda row: (places[row["family"]], row["number"])), "about": about}
 

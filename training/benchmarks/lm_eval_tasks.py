@@ -6,12 +6,13 @@ from the file named for them alone.
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.files import read_rows
-from training.benchmarks.local_rows import Row, task_rows
+from training.benchmarks.local_rows import Row, not_asked, task_rows
 from training.config.benchmarks import LmEval, LocalData
 
 INSTALL = "pip install --no-deps lm-eval==0.4.13, and sacrebleu==2.6.0"
@@ -35,23 +36,38 @@ def require_lm_eval(name: str) -> None:
         raise UserError(f"benchmarks.{name}.lm_eval needs lm-eval, which is not installed: {INSTALL}")
 
 
-def build_tasks(name: str, block: LmEval, task: str) -> tuple[dict[str, Any], bool]:
-    """Return (lm-eval task objects by name, whether their rows are the official ones) of one task of a benchmark.
+@dataclass(frozen=True)
+class Built:
+    """One task of a benchmark as lm-eval's objects by name (MMLU is one a subject).
 
-    MMLU is one object a subject. Raises UserError where rows cannot be had or do not fit the task.
+    `official`: whether rows, examples and shots are those of the published protocol. `examples_left_out`: how many
+    rows of `fewshot` are asked themselves and therefore no examples.
     """
+
+    tasks: dict[str, Any]
+    official: bool
+    examples_left_out: int = 0
+
+
+def build_tasks(name: str, block: LmEval, task: str) -> Built:
+    """Build one task of a benchmark; raises UserError where rows cannot be had or do not fit the task."""
     data = block.local_data.get(task)
     shots = block.shots(task)
     if data is None:
-        return hub_tasks(name, task, shots), block.limit is None and shots == block.model_copy(
-            update={"num_fewshot": None}
-        ).shots(task)
+        usual = block.model_copy(update={"num_fewshot": None}).shots(task)
+        return Built(hub_tasks(name, task, shots), block.limit is None and shots == usual)
     where = f"benchmarks.{name}.lm_eval.local_data.{task}"
     test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")
-    examples = _examples(task, data, f"{where}.fewshot")
+    given = _examples(task, data, f"{where}.fewshot")
+    examples = not_asked(task, given, test)
+    left_out = len(given) - len(examples)
+    told = f"{where}.fewshot ({left_out} of {len(given)} rows ask what {where}.test asks, and are left out)"
     parts = subjects(task, test, examples) if official else {task: (test, examples)}
-    made = {part: local_task(task, part, *rows, shots, f"{where}.fewshot") for part, rows in parts.items()}
-    return made, official and block.limit is None
+    made = {
+        part: local_task(task, part, *rows, shots, told if left_out else f"{where}.fewshot")
+        for part, rows in parts.items()
+    }
+    return Built(made, official and block.limit is None and not left_out, left_out)
 
 
 def _examples(task: str, data: LocalData, where: str) -> list[Row]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data.errors import UserError
+from data.normalise import normalised
 
 Row = dict[str, Any]
 
@@ -24,6 +25,15 @@ OFFICIAL: dict[str, frozenset[str]] = {
 """Task -> the columns that its data set on the hub has and lm-eval reads."""
 
 GENERIC = frozenset({"question", "options", "answer"})
+ASKED: dict[str, tuple[str, ...]] = {
+    "arc_challenge": ("question", "choices"),
+    "hellaswag": ("query", "ctx_a", "ctx_b"),
+    "mmlu": ("question", "choices"),
+    "truthfulqa_mc2": ("question",),
+    "winogrande": ("sentence",),
+    "gsm8k": ("question",),
+}
+"""Task -> the columns that make its question; of any other task, the whole row."""
 
 
 def task_rows(task: str, rows: Sequence[Row], columns: Mapping[str, str], where: str) -> tuple[list[Row], bool]:
@@ -46,6 +56,27 @@ def task_rows(task: str, rows: Sequence[Row], columns: Mapping[str, str], where:
     raise UserError(
         f"{where} has the columns {', '.join(sorted(found))}; {task} reads {needed}{other}; map them with columns"
     )
+
+
+def not_asked(task: str, examples: Sequence[Row], test: Sequence[Row]) -> list[Row]:
+    """Return the examples whose question is none of `test`; letters' case, spaces and the options' order are nothing.
+
+    An example that is asked as well would show the model the answer.
+    """
+    asked = {_question(task, row) for row in test}
+    return [row for row in examples if _question(task, row) not in asked]
+
+
+def _question(task: str, row: Row) -> str:
+    found = [row[column] for column in ASKED.get(task, tuple(sorted(row))) if column in row]
+    return "\n".join(" / ".join(sorted(map(normalised, _texts(value)))) for value in found)
+
+
+def _texts(value: Any) -> list[str]:
+    """A column's texts: the options of a question, whatever they are called in, or the value itself."""
+    if isinstance(value, Mapping) and "text" in value:
+        value = value["text"]
+    return [str(each) for each in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def _same(row: Row) -> Row:
