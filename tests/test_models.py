@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors import safe_open
 
 from data.errors import UserError
+from tests.tiny_models import make_model
 from training.config.chat_templates import chat_template_path
 from training.models import (
     check_unchanged_template,
@@ -64,3 +67,17 @@ def test_saving_in_half_precision_leaves_the_model_in_training_as_it_was(tiny_mo
     save_policy(model, model.state_dict(), tokenizer, tmp_path, "bfloat16")
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
     assert model.config.to_dict() == before
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tied_weights_are_saved_once_in_every_dtype(tiny_model: Path, tmp_path: Path, tied: bool, dtype: str) -> None:
+    model = make_model("qwen2", tie_word_embeddings=tied)
+    save_policy(model, model.state_dict(), load_tokenizer(tiny_model), tmp_path, dtype)
+    with safe_open(str(tmp_path / "model.safetensors"), framework="pt") as file:
+        names = set(file.keys())
+    expected = set(model.state_dict()) - ({"lm_head.weight"} if tied else set())
+    assert names == expected
+    saved = load_policy(tmp_path).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(saved[name], value.to(getattr(torch, dtype)).float()), name

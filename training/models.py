@@ -120,7 +120,7 @@ def save_policy(
     wanted = getattr(torch, dtype)
     buffers = {name for name, _ in model.named_buffers()}
     kept = {name for name, value in state.items() if name in buffers or not value.is_floating_point()}
-    cast = {name: value if name in kept else value.to(wanted) for name, value in state.items()}
+    cast = _cast(state, kept, wanted)
     own = model.config.dtype
     try:
         model.save_pretrained(str(folder), state_dict=cast)
@@ -129,3 +129,15 @@ def save_policy(
     finally:
         model.config.dtype = own
     tokenizer.save_pretrained(str(folder))
+
+
+def _cast(state: dict[str, Any], kept: set[str], wanted: Any) -> dict[str, Any]:
+    """Cast all but what is kept; tied weights stay one memory, by which transformers sees that they are tied."""
+    once: dict[Any, Any] = {}
+    cast = {}
+    for name, value in state.items():
+        memory = (value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride())
+        if name not in kept and memory not in once:
+            once[memory] = value.to(wanted)
+        cast[name] = value if name in kept else once[memory]
+    return cast
