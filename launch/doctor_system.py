@@ -85,17 +85,17 @@ def open_files(machine: Machine) -> Iterable[Finding]:
 def tracker(machine: Machine) -> Iterable[Finding]:
     """The tracker is installed; Weights & Biases can do what `tracker_mode` asks."""
     runtime, key = machine.runtime, bool(machine.environment.get("WANDB_API_KEY"))
+    offline = machine.pipeline is not None and machine.pipeline.offline
     if runtime.tracker not in ("none", "wandb"):
         try:
-            require_tracker(runtime)
+            require_tracker(runtime, offline, machine.environment)
             yield Finding(runtime.tracker, "ok", "installed")
         except UserError as error:
-            yield Finding(runtime.tracker, "fail", "not installed", str(error))
+            yield Finding(runtime.tracker, "fail", "cannot be used", str(error))
         return
     if runtime.tracker == "none":
         yield Finding("wandb", "ok", f"not asked for; {'logged in' if key else 'no WANDB_API_KEY'}")
         return
-    offline = machine.pipeline is not None and machine.pipeline.offline
     if runtime.tracker_mode == "online" and (offline or not key):
         yield Finding("wandb", "fail", "tracker_mode: online without WANDB_API_KEY", "export WANDB_API_KEY")
     elif runtime.tracker_mode == "auto" and not key and not offline:

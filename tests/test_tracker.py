@@ -21,7 +21,7 @@ from training.config import load_pipeline
 from training.metric_names import describe
 from training.record import read_record, record_sha256
 from training.report.collect import read_run as view_run
-from training.tracker import NullTracker, WandbTracker, open_tracker, wandb_mode
+from training.tracker import NullTracker, WandbTracker, open_tracker, require_tracker, wandb_mode
 from training.verl_names import NAMES as VERL_NAMES
 from training.verl_names import verl_aliases
 from training.wandb_sync import unsent_runs
@@ -328,6 +328,33 @@ def test_tracker_that_is_not_installed_is_a_user_error_with_the_pip_line(
     monkeypatch.setattr("training.tracker.importlib.util.find_spec", lambda package: None)
     with pytest.raises(UserError, match=f"pip install {name}"):
         open_for_test(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "variable", "place", "refused"),
+    [
+        ("mlflow", "MLFLOW_TRACKING_URI", "https://anna:secret@mlflow.example:5000", "mlflow.example:5000"),
+        ("mlflow", "MLFLOW_TRACKING_URI", "databricks", "databricks"),
+        ("mlflow", "MLFLOW_TRACKING_URI", "databricks://team", "databricks://team"),
+        ("mlflow", "MLFLOW_TRACKING_URI", "sqlite:///mlflow.db", None),
+        ("mlflow", "MLFLOW_TRACKING_URI", "file:///data/mlruns", None),
+        ("mlflow", "MLFLOW_TRACKING_URI", "mlruns", None),
+        ("mlflow", "MLFLOW_TRACKING_URI", "", None),
+        ("trackio", "TRACKIO_SPACE_ID", "anna/curves", "anna/curves"),
+    ],
+)
+def test_an_offline_pipeline_refuses_the_server_of_a_tracker(
+    tracker: str, variable: str, place: str, refused: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.tracker.importlib.util.find_spec", lambda package: package)
+    runtime = SimpleNamespace(tracker=tracker)
+    require_tracker(runtime, offline=False, environment={variable: place})
+    if refused is None:
+        require_tracker(runtime, offline=True, environment={variable: place})
+        return
+    with pytest.raises(UserError, match=f"{variable} .*{refused}.* contradicts offline: true") as caught:
+        require_tracker(runtime, offline=True, environment={variable: place})
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("overrides", [["runtime.tracker_mode=online"], ["runtime.tracker_upload_model=true"]])

@@ -43,6 +43,7 @@ class ReportingTracker(NullTracker):
 
         if name == "mlflow":
             os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", run_name)
+            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         (kind,) = get_reporting_integration_callbacks(name)
         self._callback = kind()
         if name == "tensorboard" and self._callback.logging_dir is None:

@@ -40,7 +40,7 @@ def check_all(pipeline: Any) -> None:
     from training.tracker import require_tracker
     from training.trainer_args import build_arguments
 
-    require_tracker(pipeline.runtime)
+    require_tracker(pipeline.runtime, pipeline.offline)
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:

@@ -1,10 +1,15 @@
-"""A stage under its tracker: opened before it runs, told what it left, closed however it ends. Rank 0 alone has one."""
+"""A stage under its tracker: opened before it runs, told what it left, closed however it ends. Rank 0 alone has one.
+
+What a tracker has against a run never ends it (`training.guarded_tracker`).
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from training.context import StageContext
+from training.guarded_tracker import open_guarded
 from training.record import read_record
 from training.tracker import NullTracker, open_tracker
 
@@ -13,7 +18,8 @@ from training.tracker import NullTracker, open_tracker
 def tracked(context: StageContext) -> Iterator[None]:
     """Have the stage's tracker in `context.tracker` inside the block; an exception is told as a failure."""
     if context.world.is_main:
-        context.tracker = open_tracker(
+        asked = partial(
+            open_tracker,
             context.pipeline.runtime,
             context.pipeline.name,
             context.planned.name,
@@ -22,6 +28,7 @@ def tracked(context: StageContext) -> Iterator[None]:
             context.folder,
             offline=context.pipeline.offline,
         )
+        context.tracker = open_guarded(asked, context.say)
     try:
         yield
     except BaseException:
@@ -52,15 +59,9 @@ def tell_preempted(context: StageContext) -> None:
 
 
 def tell_result(context: StageContext) -> None:
-    """Tell the tracker the final metrics and the artifacts of a stage that has its record.
-
-    The record is written: whatever a tracker has against it must not fail the stage, and is said.
-    """
+    """Tell the tracker the final metrics and the artifacts of a stage that has its record."""
     record = read_record(context.folder)
     assert record is not None
     parents = [(context.folder_of(name), context.record_of(name)) for name in context.planned.parents]
-    try:
-        context.tracker.summary(record["metrics"])
-        context.tracker.artifacts(context.folder, record, parents)
-    except Exception as error:
-        context.say(f"the tracker did not take the results ({type(error).__name__}: {error}); the record has them")
+    context.tracker.summary(record["metrics"])
+    context.tracker.artifacts(context.folder, record, parents)

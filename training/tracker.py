@@ -5,9 +5,11 @@ no question and never holds up a run because a server is away. Only rank 0 opens
 """
 
 import importlib.util
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from data.errors import UserError
 from training.verl_names import verl_aliases
@@ -18,6 +20,10 @@ __all__ = ["NullTracker", "Outcome", "Tracker", "WandbTracker", "open_tracker", 
 Outcome = Literal["done", "preempted", "failed"]
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "mlflow": ("mlflow",)}
 """Tracker -> the packages of which one must be installed; wandb is among our own dependencies."""
+SERVERS = {"trackio": ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"), "mlflow": ("MLFLOW_TRACKING_URI",)}
+"""Tracker -> the variables of the environment that may name a server."""
+LOCAL_SCHEMES, REMOTE_NAMES = ("", "file", "sqlite"), ("databricks", "databricks-uc", "uc")
+"""Places that MLflow keeps on this machine, and those that are none though they look like a folder's name."""
 
 
 class Tracker(Protocol):
@@ -77,14 +83,21 @@ class WithVerlNames(NullTracker):
         self._tracker.log({**metrics, **verl_aliases(metrics, step, self._processes)}, step)
 
 
-def require_tracker(runtime: Any) -> None:
-    """Raise UserError with the pip line where the package of `runtime.tracker` is not installed."""
+def require_tracker(runtime: Any, offline: bool = False, environment: Mapping[str, str] = os.environ) -> None:
+    """Raise UserError with the pip line where the package of `runtime.tracker` is not installed, and where an offline
+    pipeline's tracker would send to a server that the environment names."""
     packages = PACKAGES.get(runtime.tracker, ())
     if packages and not any(importlib.util.find_spec(package) for package in packages):
         raise UserError(
             f"runtime.tracker: {runtime.tracker} needs the package {packages[0]}, which is not installed; "
             f"pip install {packages[0]}, or choose wandb or none"
         )
+    for name in SERVERS.get(runtime.tracker, ()) if offline else ():
+        place = environment.get(name, "").strip()
+        local = runtime.tracker == "mlflow" and place not in REMOTE_NAMES and urlsplit(place).scheme in LOCAL_SCHEMES
+        if place and not local:
+            fix = "unset it, or give a folder" if runtime.tracker == "mlflow" else "unset it"
+            raise UserError(f"the environment's {name} ({place.rpartition('@')[2]}) contradicts offline: true; {fix}")
 
 
 def open_tracker(
@@ -103,7 +116,7 @@ def open_tracker(
     """
     if runtime.tracker == "none" or runtime.tracker_mode == "disabled":
         return NullTracker()
-    require_tracker(runtime)
+    require_tracker(runtime, offline)
     tracker: Tracker | None
     if runtime.tracker == "wandb":
         tracker = open_wandb(runtime, run_name, stage_name, kind, config, folder, offline)
