@@ -1,6 +1,7 @@
 """Benchmarks: rows of one's own files, what is called h6, the cache, gates on averages, HumanEval's pass@k."""
 
 import json
+import math
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,11 @@ from tests import stage_runs
 from tests.sandbox_marks import needs_sandbox
 from training.benchmarks import lm_eval_run
 from training.benchmarks.human_eval_run import metrics_of, passes, problems, whole_program
-from training.benchmarks.lm_eval_run import average, rate
+from training.benchmarks.lm_eval_run import average, rate, with_subjects
 from training.benchmarks.lm_eval_tasks import build_tasks
 from training.benchmarks.local_rows import not_asked, task_rows
 from training.config.benchmarks import H6, LmEval
-from training.estimates import mean_difference
+from training.estimates import paired_difference, wilson_interval
 from training.gates import decide
 from training.record import read_record
 from training.rewards.code_judge import code_limits
@@ -108,22 +109,77 @@ def test_an_example_file_with_asked_rows_is_counted_and_makes_no_official_score(
 # scores
 
 
+def items(*values: float, **fields: Any) -> list[dict[str, Any]]:
+    return [{"correct": value, **fields} for value in values]
+
+
 def test_rate_and_average_by_hand() -> None:
-    """1, 0, 1, 1: mean 0.75, sample deviation 0.5, standard error 0.25. The average counts each task alike, its
-    standard error is the root of the squares' sum over six: sqrt(6 x 0.1^2) / 6 = 0.0408.
+    """1, 0, 1, 1: mean 0.75, sample deviation 0.5, standard error 0.25. Nine times 0.2, 0.4, 0.9: mean 0.5, sum of
+    squares 9 x 0.26 = 2.34, deviation sqrt(2.34 / 26) = 0.3, error 0.3 / sqrt(27) = 0.0577. The average counts each
+    task alike; errors and half-widths add as the root of the squares' sum over six: sqrt(6 x 0.1^2) / 6 = 0.0408,
+    half-widths 0.2 below and 0.1 above give 0.0816 and 0.0408.
     """
-    found = rate([1, 0, 1, 1])
+    found = rate(items(1, 0, 1, 1))
     assert (found["accuracy"], found["stderr"], found["n"]) == (0.75, 0.25, 4)
-    assert found["ci95"] == pytest.approx([0.26, 1.0], abs=1e-3)
-    each = {"accuracy": 0.5, "stderr": 0.1, "n": 9, "official": True}
+    assert found["ci95"] == list(wilson_interval(3, 4))
+    assert rate(items(*[0.2, 0.4, 0.9] * 9))["ci95"] == pytest.approx([0.3868, 0.6132], abs=1e-4)
+    each = {"accuracy": 0.5, "ci95": [0.3, 0.6], "stderr": 0.1, "n": 9, "official": True}
     six = {f"b/{task}": each | {"num_fewshot": shots} for task, shots in H6.items()}
-    (name, block), *_ = average("b", six | {"b/gsm8k": six["b/gsm8k"] | {"accuracy": 0.2, "n": 3}}).items()
+    lower = {"accuracy": 0.2, "ci95": [0.0, 0.3], "n": 3}
+    (name, block), *_ = average("b", six | {"b/gsm8k": six["b/gsm8k"] | lower}).items()
     assert (name, block["accuracy"], block["n"]) == ("b/h6", pytest.approx(0.45), 48)
     assert block["stderr"] == pytest.approx(0.0408, abs=1e-4)
+    assert block["ci95"] == pytest.approx([0.45 - 0.0816, 0.45 + 0.0408], abs=1e-4)
+
+
+def test_items_that_all_agree_prove_no_rate_and_no_loss(tmp_path: Path) -> None:
+    """0 of 20 is Wilson's 0 to 0.1611; 20 graded items of 0.5 have the floor 1/20. No changed item proves no gain."""
+    assert rate(items(*[0] * 20))["ci95"] == pytest.approx([0.0, 0.1611], abs=1e-4)
+    assert rate(items(*[0.5] * 20))["ci95"] == pytest.approx([0.5 - 0.098, 0.5 + 0.098], abs=1e-4)
+    assert rate(items(0.5))["ci95"] == [0.0, 1.0]
+    for value in (1.0, 0.5):
+        rows = [{"suite": f"h/{task}", "item": str(n), "correct": value} for task in H6 for n in range(20)]
+        path = write_rows(tmp_path / "items.jsonl", rows)
+        for suite in ("h", "h/mmlu"):
+            gate = SimpleNamespace(suite=suite, metric="accuracy", over="base", min_gain=0.0, confidence=0.95)
+            result = decide(gate, Path(path), Path(path))
+            assert (result.passed, result.gain) == (False, 0.0)
+            assert -0.2 < result.low < -0.02
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25])
+def test_a_gate_on_one_item_a_task_proves_nothing(tmp_path: Path, value: float) -> None:
+    rows = [{"suite": f"h/{task}", "item": "0", "correct": value} for task in H6]
+    after, before = ([row | {"correct": row["correct"] + up} for row in rows] for up in (0.5 if value else 1.0, 0.0))
+    gate = SimpleNamespace(suite="h/gsm8k", metric="accuracy", over="base", min_gain=0.0, confidence=0.95)
+    paths = [Path(write_rows(tmp_path / name, one)) for name, one in (("after", after), ("before", before))]
+    assert not decide(gate, *paths).passed
+
+
+def test_mmlu_counts_its_subjects_alike_in_the_score_and_in_a_gate(tmp_path: Path) -> None:
+    """Subject a 1 of 1, b 0 of 3: mean 0.5, not 1/4; rows without subjects are averaged over items."""
+    rows = [
+        {"item": str(n), "family": f, "correct": float(f == "mmlu_a")}
+        for n, f in enumerate(["mmlu_a", *["mmlu_b"] * 3])
+    ]
+    own = with_subjects("mmlu", rows)
+    found = rate(own)
+    assert (found["accuracy"], found["n"], found["subjects"]) == (0.5, 4, 2)
+    one, three = wilson_interval(1, 1), wilson_interval(0, 3)
+    assert found["ci95"] == pytest.approx([0.5 - (1 - one[0]) / 2, 0.5 + three[1] / 2])
+    generic = rate(with_subjects("mmlu", [row | {"family": "mmlu"} for row in rows]))
+    assert (generic["accuracy"], "subjects" in generic) == (0.25, False)
+    named = [{"suite": "h/mmlu", **row} for row in own]
+    paths = [
+        Path(write_rows(tmp_path / name, each))
+        for name, each in (("after", named), ("before", [row | {"correct": 0.0} for row in named]))
+    ]
+    gate = SimpleNamespace(suite="h/mmlu", metric="accuracy", over="base", min_gain=0.0, confidence=0.5)
+    assert (decide(gate, *paths).gain, decide(gate, *paths).n) == (0.5, 4)
 
 
 def test_only_official_rows_and_shots_are_called_h6_and_fewer_than_six_tasks_have_no_average() -> None:
-    each = {"accuracy": 0.5, "stderr": 0.1, "n": 9, "official": True}
+    each = {"accuracy": 0.5, "ci95": [0.3, 0.6], "stderr": 0.1, "n": 9, "official": True}
     six = {f"b/{task}": each | {"num_fewshot": shots} for task, shots in H6.items()}
     assert list(average("b", six)) == ["b/h6"]
     assert list(average("b", six | {"b/mmlu": six["b/mmlu"] | {"official": False}})) == ["b/h6_like"]
@@ -132,25 +188,23 @@ def test_only_official_rows_and_shots_are_called_h6_and_fewer_than_six_tasks_hav
     assert average("b", six) == {}
 
 
-def test_a_gate_on_an_average_counts_each_task_alike(tmp_path: Path) -> None:
-    """Task a gains 1 on each of 2 items, task b nothing on 6: each counts alike, so the gain is 0.5, not 0.25.
-
-    By hand for b with changes 1, 0, 0, 0 (mean 0.25, variance 0.25) and a with 1, 0 (0.5, 0.5): gain 0.375, standard
-    error sqrt(0.25 / 4 + 0.5 / 2) / 2 = 0.2795, so at 95 % from -0.1728.
+def test_a_gate_on_an_average_counts_each_of_the_six_tasks_alike(tmp_path: Path) -> None:
+    """One task gains 1 on each of 30 items, five gain nothing on 60: the gain is 1/6, not 30 / 330. A seventh task of
+    the benchmark and suites of longer names are not in it. The bounds are the six distances' squares added, over six.
     """
-    gain, low, _ = mean_difference([([0, 0], [1, 0]), ([0, 0, 0, 0], [1, 0, 0, 0])])
-    assert (gain, low) == (pytest.approx(0.375), pytest.approx(-0.1728, abs=1e-4))
 
-    def write(name: str, a: float) -> Path:
-        rows = [{"suite": "h/a", "item": str(n), "correct": a} for n in range(2)]
-        rows += [{"suite": "h/b", "item": str(n), "correct": 0.5} for n in range(6)] + [{"suite": "hh", "item": "0"}]
-        path = tmp_path / name
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return path
+    def write(name: str, value: float) -> Path:
+        found = [("h/arc_challenge", 30, value), *((f"h/{task}", 60, 1.0) for task in H6 if task != "arc_challenge")]
+        found += [("h/boolq", 50, value), ("hh", 5, value)]
+        rows = [{"suite": s, "item": str(n), "correct": v} for s, count, v in found for n in range(count)]
+        return Path(write_rows(tmp_path / name, rows))
 
-    gate = SimpleNamespace(suite="h", metric="accuracy", over="base", min_gain=0.4, confidence=0.95)
+    gate = SimpleNamespace(suite="h", metric="accuracy", over="base", min_gain=0.1, confidence=0.95)
     result = decide(gate, write("child", 1.0), write("other", 0.0))
-    assert (result.passed, result.gain, result.n) == (True, 0.5, 8)
+    gains, same = paired_difference([0] * 30, [1] * 30, 0.9), paired_difference([1] * 60, [1] * 60, 0.9)
+    below = math.sqrt((1 - gains[1]) ** 2 + 5 * same[1] ** 2) / 6
+    assert (result.passed, result.n) == (True, 330)
+    assert (result.gain, result.low) == pytest.approx((1 / 6, 1 / 6 - below))
 
 
 # the harness

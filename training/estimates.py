@@ -52,33 +52,42 @@ def paired_difference(
 
     For 0/1 outcomes: Newcombe's method 10 (Newcombe 1998, Statistics in Medicine 17:2635-2650), square-and-add of two
     Wilson intervals with the correlation of the pairs; it stays in [-1, 1] and is sound for few or no discordant
-    pairs. For other values: the normal interval of the mean difference, which wants some 30 items or more.
+    pairs. For other values, on a scale of 1 or more: the normal interval of the mean difference with `_error`, which
+    wants some 30 items or more.
     """
     if len(before) != len(after) or not before:
         raise ValueError(f"paired_difference needs as many values on both sides, got {len(before)} and {len(after)}")
     if set(before) | set(after) <= {0, 1}:
         return _newcombe(before, after, confidence)
     differences = [second - first for first, second in zip(before, after, strict=True)]
-    if len(differences) < 2:
-        raise ValueError("paired_difference of values other than 0 and 1 needs at least 2 items")
-    gain = fmean(differences)
-    half = _z(confidence) * stdev(differences) / math.sqrt(len(differences))
+    gain, half = fmean(differences), _z(confidence) * _error(differences)
     return gain, gain - half, gain + half
 
 
-def mean_difference(
-    tasks: Sequence[tuple[Sequence[float], Sequence[float]]], confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """Return (gain, low, high) of the mean over tasks of mean(after) - mean(before); each task is (before, after),
-    paired by item. Normal interval; the tasks' standard errors add in squares.
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return (mean, low, high) of values in [0, 1], one an item: Wilson's interval where all are 0 or 1.
+
+    Else the normal one with `_error`, cut at 0 and 1.
     """
-    if any(len(before) != len(after) or len(before) < 2 for before, after in tasks) or not tasks:
-        raise ValueError("mean_difference needs tasks with as many values on both sides, at least 2 each")
-    changes = [[b - a for a, b in zip(before, after, strict=True)] for before, after in tasks]
-    gain = fmean(fmean(each) for each in changes)
-    error = math.sqrt(sum(stdev(each) ** 2 / len(each) for each in changes)) / len(changes)
-    half = _z(confidence) * error
-    return gain, gain - half, gain + half
+    mean = fmean(values)
+    if set(values) <= {0, 1}:
+        return mean, *wilson_interval(sum(values), len(values), confidence)
+    half = _z(confidence) * _error(values)
+    return mean, max(mean - half, 0.0), min(mean + half, 1.0)
+
+
+def mean_of(estimates: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Return (mean, low, high) of independent estimates (value, low, high), each counting alike.
+
+    The distances to the bounds add in squares, each side for itself (MOVER: Zou & Donner 2008, Statistics in Medicine
+    27:1693-1702), so that the mean's interval is as sound at the ends as its parts' are.
+    """
+    if len(estimates) == 1:
+        return estimates[0]
+    mean, count = fmean(value for value, _, _ in estimates), len(estimates)
+    below = math.hypot(*(value - low for value, low, _ in estimates)) / count
+    above = math.hypot(*(high - value for value, _, high in estimates)) / count
+    return mean, mean - below, mean + above
 
 
 def difference(
@@ -102,6 +111,16 @@ def _z(confidence: float) -> float:
     if not 0 <= confidence < 1:
         raise ValueError(f"confidence={confidence} is not in [0, 1)")
     return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of a mean: sample deviation over the root of n, and at least 1/n.
+
+    The floor is what one item of n brings that differs by a whole point: n items that agree do not prove that the
+    next one does.
+    """
+    n = len(values)
+    return max(stdev(values) / math.sqrt(n) if n > 1 else 0.0, 1 / n)
 
 
 def _majority(group: Sequence[tuple[Hashable | None, float]]) -> float:

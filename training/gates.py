@@ -1,6 +1,7 @@
 """Gates: has a stage gained enough over another model, judged on the same items?
 
-Of several tasks (a leaderboard's average) each counts alike, however many items it has.
+Of several tasks (a leaderboard's average) each counts alike, however many items it has, and so do the subjects of a
+task whose rows name one.
 
 The rule: a gate is met when the gain is at least `min_gain` with probability `confidence`, that is when the
 one-sided lower bound of the paired gain reaches `min_gain`. So `min_gain: 0.0` asks for proof of a gain, `min_gain:
@@ -9,12 +10,14 @@ rates as measured.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.estimates import mean_difference, paired_difference
+from training.config.benchmarks import H6
+from training.estimates import mean_of, paired_difference
 
 METRIC_FIELDS = {"accuracy": "correct", "format_rate": "format"}
 """The field of items.jsonl (0 or 1) of which each metric is the mean."""
@@ -39,23 +42,28 @@ def decide(gate: Any, child_items_path: Path, other_items_path: Path) -> GateRes
 
     Raises UserError when the two do not hold the same items of the suite, since then nothing can be paired.
     """
-    child = _outcomes(child_items_path, gate.suite, METRIC_FIELDS[gate.metric])
-    other = _outcomes(other_items_path, gate.suite, METRIC_FIELDS[gate.metric])
+    column = METRIC_FIELDS[gate.metric]
+    child, other = _rows(child_items_path, gate.suite), _rows(other_items_path, gate.suite)
     if not child or child.keys() != other.keys():
         raise UserError(
             f"gate on {gate.suite}: {child_items_path} has {len(child)} of its items, {other_items_path} {len(other)}, "
             f"{len(child.keys() & other.keys())} in common; both models must be measured on the same ones"
         )
-    items = sorted(child)
-    suites = [[item for item in items if item[0] == suite] for suite in dict.fromkeys(item[0] for item in items)]
     # Both one-sided bounds at c are the two-sided interval at 2c - 1; below 0.5 the bound lies above the estimate.
     level = abs(2 * gate.confidence - 1)
-    pairs = [([other[item] for item in each], [child[item] for item in each]) for each in suites]
-    gain, low, high = paired_difference(*pairs[0], level) if len(pairs) == 1 else mean_difference(pairs, level)
+    by_suite: dict[str, list[tuple[str, str]]] = {}
+    for item in sorted(child):
+        by_suite.setdefault(item[0], []).append(item)
+    gain, low, high = mean_of(
+        [
+            paired_gain([other[item] for item in items], [child[item] for item in items], column, level)
+            for items in by_suite.values()
+        ]
+    )
     if gate.confidence < 0.5:
         low, high = high, low
     passed = low >= gate.min_gain
-    return GateResult(passed, gain, low, high, len(items), _reason(gate, passed, gain, low, len(items)))
+    return GateResult(passed, gain, low, high, len(child), _reason(gate, passed, gain, low, len(child)))
 
 
 def _reason(gate: Any, passed: bool, gain: float, low: float, n: int) -> str:
@@ -66,8 +74,20 @@ def _reason(gate: Any, passed: bool, gain: float, low: float, n: int) -> str:
     )
 
 
-def _outcomes(path: Path, suite: str, column: str) -> dict[tuple[str, str], float]:
-    """(suite, item) -> value; a benchmark's name stands for all its tasks, whose rows say NAME/TASK."""
+def paired_gain(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], column: str, confidence: float
+) -> tuple[float, float, float]:
+    """Return (gain, low, high) on one suite or task from its rows, in the same order; subjects count alike."""
+    subjects: dict[str | None, tuple[list[float], list[float]]] = {}
+    for first, second in zip(before, after, strict=True):
+        old, new = subjects.setdefault(second.get("subject"), ([], []))
+        old.append(first[column])
+        new.append(second[column])
+    return mean_of([paired_difference(old, new, confidence) for old, new in subjects.values()])
+
+
+def _rows(path: Path, suite: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """(suite, item) -> row; a benchmark's name stands for the tasks of its average, whose rows say NAME/TASK."""
+    own = {suite, *(f"{suite}/{task}" for task in H6)}
     rows = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
-    own = [row for row in rows if row["suite"] == suite or row["suite"].startswith(f"{suite}/")]
-    return {(row["suite"], row["item"]): row[column] for row in own}
+    return {(row["suite"], row["item"]): row for row in rows if row["suite"] in own}

@@ -13,8 +13,7 @@ from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from data.errors import UserError
-from training.estimates import paired_difference
-from training.gates import METRIC_FIELDS, decide
+from training.gates import METRIC_FIELDS, decide, paired_gain
 from training.generalisation_table import generalisation_table
 from training.generalisation_view import GeneralisationRow, generalisation_rows, is_generalisation
 from training.report.collect import RunView, StageView, read_run
@@ -271,9 +270,8 @@ def paired(
     if not shared:
         return None
     column = METRIC_FIELDS[metric]
-    after = [float(mine[item][column]) for item in shared]
-    before = [float(theirs[item][column]) for item in shared]
-    gain, low, high = paired_difference(before, after, CONFIDENCE)
+    before, after = [theirs[item] for item in shared], [mine[item] for item in shared]
+    gain, low, high = paired_gain(before, after, column, CONFIDENCE)
     return Comparison(*names, suite, metric, gain, low, high, len(shared))
 
 

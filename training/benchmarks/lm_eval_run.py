@@ -10,9 +10,9 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import NormalDist, fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from data.errors import UserError
@@ -21,6 +21,7 @@ from training.benchmarks.lm_eval_tasks import build_tasks, metric_of
 from training.config.benchmarks import H6, LmEval
 from training.context import StageContext
 from training.decode import Decoder, mine
+from training.estimates import mean_interval, mean_of
 from training.identity import cache_root, fingerprint
 from training.world import gather
 
@@ -43,9 +44,10 @@ def run_lm_eval(
                 found = ask(context, lm, name, block, task)
             if context.world.is_main:
                 keep(kept, found)
-        score = {**rate([row["correct"] for row in found["rows"]]), **found["about"]}
+        own = with_subjects(task, found["rows"])
+        score = {**rate(own), **found["about"]}
         metrics[f"{name}/{task}"] = score
-        rows += [{"suite": f"{name}/{task}", **row} for row in found["rows"]]
+        rows += [{"suite": f"{name}/{task}", **row} for row in own]
         context.say(
             f"{name}/{task}: {score['metric']} {score['accuracy']:.3f} +- {score['stderr']:.3f} (n={score['n']})"
         )
@@ -150,20 +152,37 @@ def row_of(
     }
 
 
-def rate(values: Sequence[float]) -> dict[str, Any]:
-    """The mean over items with its standard error (sample deviation over the root of n) and normal 95 % interval.
+def with_subjects(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """MMLU's rows with their subject, where the data name one; other tasks have none."""
+    if task != "mmlu":
+        return rows
+    return [row if row["family"] == task else {**row, "subject": row["family"]} for row in rows]
 
-    The interval is cut at 0 and 1. One item alone has no standard error: its interval is everything.
+
+def rate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean over items with its 95 % interval and standard error; over subjects where rows have one.
+
+    Each subject counts alike, as on the leaderboard; `n` counts items.
     """
-    mean, n = fmean(values), len(values)
-    error = stdev(values) / math.sqrt(n) if n > 1 else 1.0
-    return {"accuracy": mean, "ci95": interval(mean, error), "n": n, "stderr": error}
+    subjects: dict[str | None, list[float]] = {}
+    for row in rows:
+        subjects.setdefault(row.get("subject"), []).append(row["correct"])
+    rates = [rate_of_items(values) for values in subjects.values()]
+    return rates[0] if None in subjects else {**mean_rate(rates), "subjects": len(rates)}
 
 
-def interval(mean: float, error: float) -> list[float]:
-    """The normal 95 % interval, within 0 and 1."""
-    half = NormalDist().inv_cdf(0.975) * error
-    return [max(0.0, mean - half), min(1.0, mean + half)]
+def rate_of_items(values: Sequence[float]) -> dict[str, Any]:
+    """The mean over items; its standard error is the sample deviation over the root of n, of one item alone 1."""
+    mean, *ci95 = mean_interval(values)
+    n = len(values)
+    return {"accuracy": mean, "ci95": ci95, "n": n, "stderr": stdev(values) / math.sqrt(n) if n > 1 else 1.0}
+
+
+def mean_rate(rates: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of rates, each counting alike, with what follows from their intervals and standard errors."""
+    mean, *ci95 = mean_of([(each["accuracy"], *each["ci95"]) for each in rates])
+    error = math.hypot(*(each["stderr"] for each in rates)) / len(rates)
+    return {"accuracy": mean, "ci95": ci95, "n": sum(each["n"] for each in rates), "stderr": error}
 
 
 def average(name: str, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -175,12 +194,8 @@ def average(name: str, metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str
     found = [each for each in six if each is not None]
     if len(found) < len(H6):
         return {}
-    mean = fmean(each["accuracy"] for each in found)
-    error = math.sqrt(sum(each["stderr"] ** 2 for each in found)) / len(found)
     official = all(each["official"] and each["num_fewshot"] == H6[task] for task, each in zip(H6, found, strict=True))
-    items = sum(each["n"] for each in found)
-    block = {"accuracy": mean, "ci95": interval(mean, error), "n": items, "stderr": error, "tasks": len(found)}
-    return {f"{name}/{'h6' if official else 'h6_like'}": block}
+    return {f"{name}/{'h6' if official else 'h6_like'}": {**mean_rate(found), "tasks": len(found)}}
 
 
 def cached_file(context: StageContext, block: LmEval, task: str) -> Path:
