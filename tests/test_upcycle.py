@@ -1,5 +1,6 @@
 """Upcycling: which weights become which expert, what the model computes at the start, what the router can learn."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +52,18 @@ def test_any_number_of_experts_and_any_dense_layers_compute_the_same(
     assert (logits(experts) - logits(load(tmp_path / "dense"))).abs().max() < 1e-5
     dense = changes.get("dense_layers", 0)
     assert [hasattr(layer.mlp, "gate") for layer in experts.model.layers] == [False] * dense + [True] * (4 - dense)
+
+
+def test_rotary_settings_of_an_old_config_are_kept(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "dense", "llama")
+    config = json.loads((source / "config.json").read_text())
+    del config["rope_parameters"]
+    config |= {"rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 4.0}}
+    (source / "config.json").write_text(json.dumps(config))
+    upcycle(source, tmp_path / "experts", block(), seed=5)
+    dense, experts = load(source), load(tmp_path / "experts")
+    assert dense.config.rope_parameters["rope_type"] == experts.config.rope_parameters["rope_type"] == "linear"
+    assert (logits(experts) - logits(dense)).abs().max() < 1e-5
 
 
 def test_parts_of_a_projection_by_hand() -> None:
@@ -106,6 +119,7 @@ def test_selection_bias_is_float32_whatever_the_weights_are(tmp_path: Path) -> N
         ({"intermediate_size": 49}, {}, "cuts the feed-forward block's width 49 into 2 parts; use 6"),
         ({}, {"dense_layers": 4}, "dense_layers: 4 of 4 layers"),
         ({"mlp_bias": True}, {}, "biases"),
+        ({"model_type": "qwen3", "attention_bias": True}, {}, "biases"),
         ({"model_type": "mistral", "sliding_window": 64}, {}, "sliding window"),
     ],
 )

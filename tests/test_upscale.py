@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from data.errors import UserError
 from tests.stage_runs import planned, run_stage, stage, write_pipeline
@@ -86,6 +88,7 @@ def test_written_dtype_is_the_one_asked_for(tmp_path: Path) -> None:
         ({"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"] * 2}, 1, "several kinds"),
         ({"model_type": "smollm3", "no_rope_layers": [1, 1, 1, 0]}, 1, "several kinds (no_rope_layers: 1, 0)"),
         ({"model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 2}, 1, "max_window_layers"),
+        ({"model_type": "qwen3", "use_sliding_window": True, "num_hidden_layers": 32}, 1, "after the first 28"),
         ({"model_type": "gemma2"}, 1, "alternates"),
         ({"model_type": "mamba"}, 1, "models of type 'mamba' cannot be stacked; known are llama, mistral"),
         ({"model_type": "llama", "quantization_config": {"bits": 4}}, 1, "quantised"),
@@ -100,6 +103,14 @@ def test_what_cannot_be_stacked_is_refused(changes: dict[str, object], drop_laye
 def test_one_kind_of_layer_is_listed_for_every_layer_of_the_stack() -> None:
     made = upscaled_config({**SIZES, "model_type": "qwen3", "layer_types": ["full_attention"] * 4}, 1)
     assert made["layer_types"] == ["full_attention"] * 6
+
+
+@pytest.mark.parametrize("window_layers", [{"max_window_layers": 4}, {}])
+def test_layers_that_stacking_adds_have_no_sliding_window_where_none_had_one(window_layers: dict[str, int]) -> None:
+    dense: dict[str, Any] = {**SIZES, "model_type": "qwen2", "use_sliding_window": True, "sliding_window": 8}
+    dense |= window_layers
+    assert AutoConfig.for_model(**dense).layer_types == ["full_attention"] * 4
+    assert AutoConfig.for_model(**upscaled_config(dense, 1)).layer_types == ["full_attention"] * 6
 
 
 def test_stage_leaves_a_proved_model_that_is_trained_and_a_wrong_m_is_told_before(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ _KEPT = (
 )
 """What upcycling leaves as it was."""
 _PER_LAYER_SWITCHES = ("no_rope_layers", "layer_types")
+QWEN_WINDOW_LAYERS = 28
+"""max_window_layers of transformers' Qwen2Config and Qwen3Config where config.json has none."""
 
 
 def upscaled_config(config: dict[str, Any], drop_layers: int) -> dict[str, Any]:
@@ -43,14 +45,25 @@ def upscaled_config(config: dict[str, Any], drop_layers: int) -> dict[str, Any]:
                     f"{', '.join(dict.fromkeys(map(str, value)))}), whose pattern stacking would break at the seam"
                 )
             made[key] = value[:1] * stacked
-    if config.get("use_sliding_window") and config.get("max_window_layers", layers) < layers:
-        raise UserError(
-            f"kind: only layers after the first {config['max_window_layers']} have a sliding window "
-            "(max_window_layers), a pattern that stacking would break"
-        )
+    made |= _window_layers(config, layers, stacked)
     if config["model_type"] in ("gemma2", "gemma3_text") and not config.get("layer_types"):
         raise UserError(f"kind: {config['model_type']} alternates kinds of attention, which stacking would break")
     return made | {"num_hidden_layers": stacked}
+
+
+def _window_layers(config: dict[str, Any], layers: int, stacked: int) -> dict[str, Any]:
+    """The stack's max_window_layers; UserError where some layers have a sliding window and some not."""
+    if config["model_type"] not in ("qwen2", "qwen3") or not config.get("use_sliding_window"):
+        return {}
+    first = config.get("max_window_layers", QWEN_WINDOW_LAYERS)
+    if first >= layers:
+        return {"max_window_layers": stacked}  # or the layers that stacking adds would come after it
+    if first > 0 and not config.get("layer_types"):
+        raise UserError(
+            f"kind: only layers after the first {first} have a sliding window (max_window_layers), a pattern that "
+            "stacking would break"
+        )
+    return {}
 
 
 def source_layer(target: int, layers: int, drop_layers: int) -> int:
@@ -74,7 +87,7 @@ def upcycled_config(config: dict[str, Any], block: Any) -> dict[str, Any]:
         )
     if block.dense_layers >= layers:
         raise UserError(f"dense_layers: {block.dense_layers} of {layers} layers leaves none to give experts to")
-    if config.get("mlp_bias") or (model_type == "llama" and config.get("attention_bias")):
+    if config.get("mlp_bias") or (model_type in ("llama", "qwen3") and config.get("attention_bias")):
         raise UserError(
             "kind: the model's layers have biases (mlp_bias, attention_bias) that GLM-4-MoE has no place for"
         )
@@ -104,13 +117,14 @@ def upcycled_config(config: dict[str, Any], block: Any) -> dict[str, Any]:
 
 
 def _rotary(config: dict[str, Any]) -> dict[str, Any]:
-    """transformers 5's rotary settings; older configs have rope_theta and rope_scaling beside one another."""
-    found = config.get("rope_parameters") or {
-        "rope_type": "default",
-        "rope_theta": config.get("rope_theta", 10000.0),
-        **(config.get("rope_scaling") or {}),
-    }
-    return {**found, "partial_rotary_factor": 1.0}
+    """transformers 5's rotary settings, read as its `convert_rope_params_to_dict` does; older configs have rope_theta
+    and rope_scaling beside one another, and the oldest `type` for rope_type.
+    """
+    found = dict(config.get("rope_scaling") or config.get("rope_parameters") or {})
+    found.setdefault("rope_type", found.get("type", "default"))
+    found.pop("type", None)
+    found.setdefault("rope_theta", config.get("rope_theta", 10000.0))
+    return found | {"partial_rotary_factor": 1.0}
 
 
 def _require_plain(config: dict[str, Any], known: tuple[str, ...], key: str, done: str) -> None:
