@@ -3,8 +3,10 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from launch.board import BoardReader
 from launch.rank_environment import rank_environments
@@ -14,7 +16,7 @@ from tests.fake_run import write_fake_run
 from tests.html_outline import Outline
 from tests.stage_runs import metrics, stage, write_pipeline
 from tests.test_ledger import Clock
-from training.balance import Balance, OwnWork, balance_words, is_straggling, step_balance
+from training.balance import Balance, OwnWork, balance_words, is_straggling, step_balance, watch_own_work
 from training.config import load_pipeline
 from training.plan import plan_run
 from training.rank_state import read_rank_states
@@ -55,6 +57,19 @@ def test_seconds_of_scoring_are_added_once() -> None:
     assert work.take() == 3.0
     scored = 4.5
     assert work.take() == 1.5
+
+
+@pytest.mark.parametrize(("device", "timer"), [("cpu", "_time_on_cpu"), ("cuda:0", "_time_on_device")])
+def test_forward_passes_are_timed_on_the_device_that_trains(
+    device: str, timer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under DeepSpeed the weights are still on the CPU when the hooks are hung on."""
+    used = []
+    for name in ("_time_on_cpu", "_time_on_device"):
+        monkeypatch.setattr(f"training.balance.{name}", lambda model, work, name=name: used.append(name))
+    accelerator = SimpleNamespace(device=torch.device(device))
+    watch_own_work(SimpleNamespace(model=torch.nn.Linear(2, 2), accelerator=accelerator, get_batch_samples=None))
+    assert used == [timer]
 
 
 def test_imbalance_is_the_slowest_over_the_mean() -> None:

@@ -2,15 +2,17 @@
 
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from trl.trainer.utils import add_fused_lm_head
 
 import training.head
-from training.head import can_score_trained_positions, score_trained_positions
+from training.head import can_score_trained_positions, score_trained_positions, use_trained_positions_head
 from training.models import load_policy
 
+CPU = torch.device("cpu")
 FIELDS = ("log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1")
 
 
@@ -70,6 +72,18 @@ def test_head_with_no_trained_position_gives_a_zero_that_can_be_differentiated(t
 
 def test_models_with_scaled_logits_keep_trl_head(tiny_model: Path) -> None:
     model = load_policy(tiny_model)
-    assert can_score_trained_positions(model)
+    assert can_score_trained_positions(model, CPU)
     model.config.final_logit_softcapping = 30.0
-    assert not can_score_trained_positions(model)
+    assert not can_score_trained_positions(model, CPU)
+
+
+@pytest.mark.parametrize(("device", "ours"), [("cpu", True), ("cuda:0", False)])
+def test_head_is_chosen_by_the_device_that_trains_not_by_where_weights_wait(
+    tiny_model: Path, device: str, ours: bool
+) -> None:
+    """DeepSpeed takes the weights to the GPU after the trainer is made."""
+    model = load_policy(tiny_model)
+    accelerator = SimpleNamespace(device=torch.device(device))
+    args = SimpleNamespace(bf16=False, fp16=False)
+    use_trained_positions_head(SimpleNamespace(model=model, accelerator=accelerator, args=args), "sft")
+    assert ("forward" in vars(model)) == ours

@@ -1,9 +1,13 @@
-"""metrics.jsonl and samples.jsonl after a crash: cut back to the checkpoint's step, nothing else lost."""
+"""metrics.jsonl and samples.jsonl after a crash, cut back to the checkpoint's step; what `perf/mfu` divides by."""
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
-from training.metrics import cut_back
+import pytest
+import torch
+
+from training.metrics import cut_back, training_flops
 
 
 def lines(*rows: dict[str, object]) -> str:
@@ -36,3 +40,16 @@ def test_cut_back_keeps_completions_with_any_line_separator(tmp_path: Path) -> N
 def test_cut_back_of_a_file_that_is_not_there_does_nothing(tmp_path: Path) -> None:
     cut_back(tmp_path / "absent.jsonl", 1)
     assert not (tmp_path / "absent.jsonl").exists()
+
+
+def test_flops_are_of_the_device_that_trains_and_of_whole_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZeRO-3 leaves empty placeholders, which know how many numbers they stand for: 6 x (12 + 3) FLOP a token."""
+    asked = []
+    monkeypatch.setattr("training.metrics.measured_peak_flops", lambda *given: asked.append(given) or 5.0)
+    model = torch.nn.Linear(4, 3)
+    model.weight.data = torch.empty(0)
+    model.weight.ds_numel = 12
+    accelerator = SimpleNamespace(device=torch.device("cuda:0"))
+    trainer = SimpleNamespace(model=model, accelerator=accelerator, args=SimpleNamespace(bf16=True))
+    assert training_flops(trainer) == (90.0, 5.0)
+    assert asked == [(torch.bfloat16, torch.device("cuda:0"))]

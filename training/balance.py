@@ -81,7 +81,7 @@ def watch_own_work(trainer: Any) -> OwnWork:
         return original(_Timed(epoch_iterator, work), *rest)
 
     trainer.get_batch_samples = timed_samples
-    on_cuda = next(trainer.model.parameters()).device.type == "cuda"
+    on_cuda = trainer.accelerator.device.type == "cuda"  # under DeepSpeed the weights come there later
     (_time_on_device if on_cuda else _time_on_cpu)(trainer.model, work)
     scorer = getattr(trainer, "scorer", None)
     if scorer is not None:

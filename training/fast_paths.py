@@ -24,7 +24,7 @@ def found(trainer: Any, kind: str) -> Iterator[tuple[str, str | None]]:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = why_trl_head(trainer) or why_not_trained_positions(plain)
+    head = why_trl_head(trainer) or why_not_trained_positions(plain, trainer.accelerator.device)
     yield HEAD, head
     if kind in ("dpo", "grpo"):
         yield CONTEXTS, "with TRL's head" if head else why_not_shared(plain, training=True)

@@ -24,19 +24,22 @@ TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
-def can_score_trained_positions(model: PreTrainedModel) -> bool:
+def can_score_trained_positions(model: PreTrainedModel, device: torch.device) -> bool:
     """Whether this head gives TRL's result: whole weights on a CPU (no ZeRO-3), logits a plain projection."""
-    return why_not_trained_positions(model) is None
+    return why_not_trained_positions(model, device) is None
 
 
-def why_not_trained_positions(model: PreTrainedModel) -> str | None:
-    """What keeps a model from this head, in words; None where nothing does."""
+def why_not_trained_positions(model: PreTrainedModel, device: torch.device) -> str | None:
+    """What keeps a model from this head, in words; None where nothing does.
+
+    `device` is where it will be trained (`trainer.accelerator.device`): under DeepSpeed the weights come there late.
+    """
     config = model.config.get_text_config()
     scaled = [name for name in SCALED_HEADS if getattr(config, name, None) not in (None, 1.0)]
     weight = next(model.parameters())
     if scaled:
         return f"the model scales its logits ({', '.join(scaled)})"
-    if weight.device.type != "cpu":
+    if device.type != "cpu":
         return "on a GPU TRL's kernel does the same"
     return "ZeRO-3 keeps the weights in parts" if hasattr(weight, "ds_id") else None
 
@@ -77,7 +80,7 @@ def use_trained_positions_head(trainer: Any, kind: str) -> None:
         reference = None  # accelerate has wrapped its forward in autocast already
     for model, fields in ((trainer.model, outputs), (reference, ("log_probs",))):
         plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-        if isinstance(plain, PreTrainedModel) and can_score_trained_positions(plain):
+        if isinstance(plain, PreTrainedModel) and can_score_trained_positions(plain, trainer.accelerator.device):
             score_trained_positions(plain, temperature, fields)
 
 

@@ -19,6 +19,7 @@ from training.ledger import Ledger, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
 from training.record import flush
+from training.saving import numel
 from training.world import World, gather, peak_memory_gb
 
 SHOWN = ("loss", "reward", "rewards/margins", "rewards/accuracies", "accuracy", "mean_token_accuracy")
@@ -196,6 +197,17 @@ def cut_back(path: Path, step: int) -> None:
     temporary.write_bytes(b"".join(kept))
     flush(temporary)
     temporary.replace(path)
+
+
+def training_flops(trainer: Any) -> tuple[float, float]:
+    """FLOP of a token's forward and backward pass, 6 a parameter, and FLOP/s of the device that trains.
+
+    Taken before the first step, when DeepSpeed has not moved the weights to that device yet, and ZeRO-3 keeps empty
+    placeholders of them.
+    """
+    per_token = 6.0 * sum(numel(parameter) for parameter in trainer.model.parameters())
+    dtype = torch.bfloat16 if trainer.args.bf16 else torch.float32
+    return per_token, measured_peak_flops(dtype, trainer.accelerator.device)
 
 
 def measured_peak_flops(dtype: torch.dtype, device: torch.device) -> float:

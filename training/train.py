@@ -32,7 +32,7 @@ from training.health import HealthCallback
 from training.held_out import held_out_hooks, held_out_tokens
 from training.ledger import time_trainer
 from training.masters import save_artifact
-from training.metrics import MetricsCallback, measured_peak_flops
+from training.metrics import MetricsCallback, training_flops
 from training.mixture import seen_lines
 from training.models import check_unchanged_template, load_policy, load_tokenizer
 from training.preemption import Preemption
@@ -172,9 +172,7 @@ def attach(
     progress = Progress(context.planned.name, shown=context.world.is_main)
     callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, tracker)
     callback.trainer = trainer
-    callback.flops_per_token = 6.0 * sum(p.numel() for p in trainer.model.parameters())
-    device = next(trainer.model.parameters()).device
-    callback.peak_flops = measured_peak_flops(torch.bfloat16 if trainer.args.bf16 else torch.float32, device)
+    callback.flops_per_token, callback.peak_flops = training_flops(trainer)
     end = end_time(context.pipeline.runtime.walltime, context.started_unix, os.environ)
     deadline = Deadline(end, longest_save_s(callback.path))
     preemption = Preemption(context.world, context.state, context.stop, deadline)
