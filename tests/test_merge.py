@@ -1,5 +1,7 @@
 """Merging by mergekit, against tensors worked out by hand, and what is refused before it starts."""
 
+import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from tests.stage_runs import planned, run_stage, stage, weights, write_pipeline
 from tests.tiny_models import load, write_model
 from training.config import ConfigError, load_pipeline
 from training.record import read_record, verify_record
-from training.surgery.merge import merge, merge_settings, require_alike
+from training.surgery.merge import merge, merge_settings, require_alike, write_cast
 
 needs_mergekit = pytest.mark.skipif(
     find_spec("mergekit") is None, reason="mergekit is not installed: pip install -c constraints.txt -e '.[merge]'"
@@ -23,7 +25,7 @@ NORM = "model.norm.weight"
 
 
 def how(method: str, **fields: Any) -> SimpleNamespace:
-    plain: dict[str, Any] = {"weights": None, "t": None, "density": None, "save_dtype": None}
+    plain: dict[str, Any] = {"weights": None, "t": None, "density": None}
     return SimpleNamespace(**plain | {"method": method} | fields)
 
 
@@ -119,9 +121,8 @@ def test_settings_of_each_method_by_hand() -> None:
         "dtype": "float32",
         "parameters": {"normalize": True},
     }
-    ties = merge_settings(how("ties", density=0.2, save_dtype="bfloat16"), models, Path("/base"))
+    ties = merge_settings(how("ties", density=0.2), models, Path("/base"))
     assert ties["base_model"] == "/base"
-    assert ties["out_dtype"] == "bfloat16"
     assert ties["models"][1]["parameters"] == {"weight": 1.0, "density": 0.2}
     slerp = merge_settings(how("slerp"), models, None)
     assert (slerp["base_model"], slerp["parameters"]) == ("/a", {"t": 0.5})
@@ -131,6 +132,55 @@ def test_models_of_another_size_are_refused_by_what_differs(models: list[Path], 
     other = write_model(tmp_path / "other" / "model", "llama", num_hidden_layers=1, intermediate_size=64)
     with pytest.raises(UserError, match=r"stages\.m\.from: .* differ in intermediate_size"):
         require_alike([models[0], other], "m")
+
+
+def recast(source: Path, folder: Path, dtype: torch.dtype) -> Path:
+    """The same model in another precision."""
+    shutil.copytree(source, folder)
+    tensors = {name: tensor.to(dtype) for name, tensor in load_file(source / "model.safetensors").items()}
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    return folder
+
+
+@needs_mergekit
+@pytest.mark.parametrize(
+    ("second", "save_dtype", "written"),
+    [
+        (torch.bfloat16, None, torch.bfloat16),
+        (torch.float32, None, torch.float32),
+        (torch.bfloat16, "float32", torch.float32),
+        (torch.float32, "bfloat16", torch.bfloat16),
+    ],
+)
+def test_precision_is_that_of_the_models_or_the_one_asked_for(
+    second: torch.dtype, save_dtype: str | None, written: torch.dtype, models: list[Path], tmp_path: Path
+) -> None:
+    parents = [recast(models[0], tmp_path / "one", torch.bfloat16), recast(models[1], tmp_path / "two", second)]
+    merge(merge_settings(how("linear"), parents, None), tmp_path / "merged", 3, save_dtype)
+    found = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {tensor.dtype for tensor in found.values()} == {written}
+    assert found[NORM][:4].tolist() == [2.0, 0.5, 1.25, 1.0]
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert (config["dtype"], "torch_dtype" in config) == (str(written).removeprefix("torch."), False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["merged", "one", "two"]
+
+
+def test_a_selection_bias_keeps_its_precision(tmp_path: Path) -> None:
+    """1 + 2**-12 has no bfloat16; the file that mergekit would have written stands in for it."""
+    bias = "model.layers.0.mlp.gate.e_score_correction_bias"
+    for name in ("merged-float32", "one", "two"):
+        dtype = torch.float32 if name == "merged-float32" else torch.bfloat16
+        tensors = {bias: torch.full((4,), 1 + 2**-12), NORM: torch.ones(4, dtype=dtype)}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"torch_dtype": "float32"}')
+        save_file(tensors, str(tmp_path / name / "model.safetensors"))
+    sources = [tmp_path / "one", tmp_path / "two"]
+    for save_dtype in (None, "bfloat16"):
+        write_cast(tmp_path / "merged-float32", tmp_path / "merged", sources, save_dtype)
+        found = load_file(tmp_path / "merged" / "model.safetensors")
+        assert found[bias].tolist() == [1 + 2**-12] * 4
+        assert found[NORM].dtype == torch.bfloat16
+        assert json.loads((tmp_path / "merged" / "config.json").read_text()) == {"dtype": "bfloat16"}
 
 
 def block(**fields: Any) -> dict[str, Any]:
@@ -153,6 +203,21 @@ def test_stage_merges_two_trained_models_and_has_both_as_parents(tmp_path: Path)
     ours, first, second = weights(folder), *(weights(planned(config, name).folder) for name in ("one", "two"))
     assert all(torch.allclose(ours[name], (first[name] + second[name]) / 2, atol=1e-6) for name in first)
     assert planned(config, "after").parents == ["merged"]
+
+
+@needs_mergekit
+def test_every_merged_model_has_the_same_template_unless_a_change_is_meant(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deeper = {"kind": "upscale", "from": "base", "drop_layers": 1}
+    other = {"chat_template": "solar", "allow_template_change": True}
+    stages = [{"name": "one", **deeper}, {"name": "two", **deeper, **other}]
+    config = write_pipeline(tmp_path, *stages, block(), {**block(allow_template_change=True), "name": "meant"})
+    for name in ("one", "two"):
+        assert run_stage(config, name) == 0
+    assert run_stage(config, "merged") == 2
+    assert "its parent two had" in capfd.readouterr().err
+    assert run_stage(config, "meant") == 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def make_model(context: StageContext, write: Write) -> StageResult:
     """
     context.ledger.begin()
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
-    check_unchanged_template(context.record_of(context.parent_name), tokenizer, context.stage.allow_template_change)
+    starts_from = context.stage.from_
+    for name in starts_from if isinstance(starts_from, list) else [context.parent_name]:
+        check_unchanged_template(context.record_of(name), tokenizer, context.stage.allow_template_change)
     folder = context.folder / "model"
     metrics: dict[str, Any] = {}
     context.state.update(force=True, phase="save")

@@ -55,6 +55,12 @@ class WeightReader:
             count *= length
         return count
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Precision in which a tensor is stored, without reading it (but for a single number)."""
+        part = self._file(name).get_slice(name)
+        stored: torch.Tensor = part[:0] if part.get_shape() else self.read(name)
+        return stored.dtype
+
     def _file(self, name: str) -> Any:
         path = self.places[name]
         if path not in self._open:
