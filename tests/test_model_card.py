@@ -14,6 +14,7 @@ from training.config import load_pipeline
 from training.model_card import write_cards
 from training.model_card.body import licence_in_words, source_in_words, table
 from training.model_card.licences import hub_licence_id
+from training.model_card.places import command_of
 from training.model_files import is_card, model_files
 from training.plan import plan_run
 from training.report.collect import read_run
@@ -64,6 +65,44 @@ def test_card_names_data_recipe_and_lineage_of_all_stages_above(run: Path) -> No
     assert "cd" * 32 in text
     assert '"learning_rate": 0.0001' in text
     assert view.stage("dpo").record["files"]["model/model.safetensors"] in text
+
+
+def test_card_tells_no_folder_of_the_machine(run: Path) -> None:
+    path = run / "pipeline.resolved.json"
+    resolved = json.loads(path.read_text())
+    resolved["model"] = "/home/anna/models/my-base"
+    resolved["command"] = "posttrain run /home/anna/exp/own.yaml --run-dir '/scratch/anna b/run' --set a=/home/anna/x"
+    path.write_text(json.dumps(resolved))
+    for record_path in run.glob("*/record.json"):
+        record = json.loads(record_path.read_text())
+        if record["kind"] == "base":
+            record["identity"]["model"] = {"files": {"config.json": "ab" * 32}}
+        record["config"]["rewards"] = [{"call": "/home/anna/rewards.py:score"}, {"pattern": "</answer>"}]
+        record_path.write_text(json.dumps(record))
+    write_cards(run)
+    text = (model_of(run, "dpo") / "README.md").read_text()
+    assert "anna" not in text
+    assert text.count("`my-base`") == 2
+    assert "posttrain run own.yaml --run-dir run --set a=x" in text
+    assert '"call": "rewards.py:score"' in text
+    assert "</answer>" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("posttrain run configs/tiny.yaml --set seed=3", "posttrain run configs/tiny.yaml --set seed=3"),
+        ("posttrain run ~/x/y.yaml", "posttrain run y.yaml"),
+        ("posttrain run ~anna/y.yaml --set 'data.mix=[/a/b.jsonl, ../c/d.jsonl]'", "'data.mix=[b.jsonl, d.jsonl]'"),
+        ("posttrain run x.yaml --set model=org/model@abc", "--set model=org/model@abc"),
+        ("posttrain run 'not closed /home/anna/x", "posttrain run"),
+        ("posttrain run x.yaml --set data.url=https://host/a/b", "data.url=https://host/a/b"),
+        ("posttrain run x.yaml --run-dir=file:///home/anna/run", "--run-dir=run"),
+    ],
+)
+def test_commands_have_names_in_place_of_paths(given: str, told: str) -> None:
+    assert told in command_of(given)
+    assert "anna" not in command_of(given)
 
 
 def test_card_leaves_the_proof_of_the_model_as_it_was(run: Path) -> None:

@@ -1,6 +1,7 @@
 """The text of a model card: what the model is, what it was made of, how it measured, and what people must add.
 
-Everything is read from records. What only people know (who it is for, where it fails) is left as a marked place.
+Everything is read from records, without the folders of the machine that made the model. What only people know (who it
+is for, where it fails) is left as a marked place.
 """
 
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.model_card.licences import base_licence
+from training.model_card.places import command_of, name_of, nameless
 from training.model_card.recipe import ancestry, training_sources
 from training.report.collect import RunView, StageView
 from training.report.provenance import commands
@@ -61,7 +63,14 @@ def body(run: RunView, summary: Summary, stage: StageView) -> str:
 def _opening(run: RunView, stage: StageView) -> str:
     steps = " \u2192 ".join(one.name for one in ancestry(run, stage))
     what = "A reward model" if stage.kind == "reward_model" else "A language model"
-    return f"{what} made by [posttrain](#lineage) from `{run.pipeline.get('model')}`: {steps}."
+    return f"{what} made by [posttrain](#lineage) from `{_model(run)}`: {steps}."
+
+
+def _model(run: RunView) -> str:
+    """The model that the pipeline starts from, as its config names it; a folder by its name."""
+    model, base = str(run.pipeline.get("model")), run.stage("base")
+    identity = ((base.record or {}).get("identity") or {}).get("model") or {} if base else {}
+    return Path(model).name if "files" in identity else name_of(model)
 
 
 def _evaluation(run: RunView, summary: Summary, stage: StageView) -> str:
@@ -89,7 +98,7 @@ def _base(run: RunView) -> str:
     facts = [f"- {key}: `{value}`" for key, value in source.items()]
     facts += [f"- a local folder of {len(files)} files; the record of `00-base` has their hashes"] if files else []
     licence = base_licence(run) or "not known to posttrain; see the base model's own card"
-    return "\n".join([f"- model: `{run.pipeline.get('model')}`", *facts, f"- licence: {licence}"])
+    return "\n".join([f"- model: `{_model(run)}`", *facts, f"- licence: {licence}"])
 
 
 def _data(run: RunView, stage: StageView) -> str:
@@ -113,7 +122,7 @@ def source_in_words(source: dict[str, Any]) -> str:
         return f"file `{Path(str(source['path'])).name}`"
     if source.get("stage"):
         return f"rows that stage `{source['stage']}` left"
-    return ", ".join(f"{key} {value}" for key, value in source.items() if isinstance(value, str | int))
+    return ", ".join(f"{key} {name_of(str(value))}" for key, value in source.items() if isinstance(value, str | int))
 
 
 def licence_in_words(source: dict[str, Any]) -> str:
@@ -139,7 +148,7 @@ def _stage_recipe(stage: StageView) -> str:
     head = f"**{stage.name}** ({stage.kind}, seed {record.get('seed')}, {ledger.get('wall_s') or 0:,.0f} s)"
     kept = record.get("kept_probe")
     best = f"\n\nThe model of step {kept['step']}, the best probe on {kept['suite']}." if kept else ""
-    return f"{head}\n\n```json\n{json.dumps(shown, indent=2, ensure_ascii=False)}\n```{best}"
+    return f"{head}\n\n```json\n{json.dumps(nameless(shown), indent=2, ensure_ascii=False)}\n```{best}"
 
 
 def _loading(stage: StageView) -> str:
@@ -168,7 +177,7 @@ def _lineage(run: RunView, stage: StageView) -> str:
         table(("stage", "kind", "fingerprint"), rows),
         "\n".join(["sha256 of the weights:", "", *weights]) if weights else "",
         f"Made with {versions} on {environment.get('device')}. To run it again:",
-        "```bash\n" + "\n".join(commands(run, environment)) + "\n```",
+        "```bash\n" + "\n".join(command_of(line) for line in commands(run, environment)) + "\n```",
     ]
     return "\n\n".join(part for part in parts if part)
 
