@@ -209,8 +209,8 @@ def test_stage_merges_two_trained_models_and_has_both_as_parents(tmp_path: Path)
 def test_every_merged_model_has_the_same_template_unless_a_change_is_meant(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    deeper = {"kind": "upscale", "from": "base", "drop_layers": 1}
-    other = {"chat_template": "solar", "allow_template_change": True}
+    deeper: dict[str, Any] = {"kind": "upscale", "from": "base", "drop_layers": 1}
+    other: dict[str, Any] = {"chat_template": "solar", "allow_template_change": True}
     stages = [{"name": "one", **deeper}, {"name": "two", **deeper, **other}]
     config = write_pipeline(tmp_path, *stages, block(), {**block(allow_template_change=True), "name": "meant"})
     for name in ("one", "two"):
