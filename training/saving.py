@@ -5,10 +5,11 @@ in every collective of the save; then all ranks learn of it, what was written is
 as they are. Only `training.checkpoint.commit` makes a checkpoint exist.
 """
 
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None]
     (wanting,) = {*gather(world, want_of_room(trainer, checkpoint) if world.is_main else None)} - {None} or {None}
     failures = [wanting]
     if wanting is None:
-        with noting_failed_writes(trainer, checkpoint) as noted:
+        noted: list[str] = []
+        with noting_failed_writes(noted, checkpoint), guarded_writers(trainer, noted, checkpoint):
             write()
         failures = [found for rank in gather(world, noted) for found in rank]
     if not failures:
@@ -59,38 +61,71 @@ def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None]
 
 
 @contextmanager
-def noting_failed_writes(trainer: Any, checkpoint: Path) -> Iterator[list[str]]:
-    """Note failed writes of a save in the list it gives; after the first one nothing more is written by this rank.
+def noting_failed_writes(noted: list[str], checkpoint: Path) -> Iterator[None]:
+    """Add a write that fails in the block to `noted`; whatever is raised after one is a consequence."""
+    try:
+        yield
+    except Exception as error:
+        if not noted and not is_failed_write(error, existing(checkpoint)):
+            raise
+        noted.append(f"{type(error).__name__}: {error}")
 
-    Those of the trainer's weights and DeepSpeed's shards are caught where they are made, because collectives follow.
+
+@contextmanager
+def guarded_writers(trainer: Any, noted: list[str], checkpoint: Path) -> Iterator[None]:
+    """Catch failed writes where they are made: collectives of the save follow, DeepSpeed 0.19's too.
+
+    After the first one this rank writes nothing more. DeepSpeed's rank 0 writes `latest` before the last barrier: here
+    it is written after it.
     """
-    noted: list[str] = []
 
     def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
-        def write(*args: Any, **kwargs: Any) -> Any:
-            if noted:
-                return None
-            try:
-                return original(*args, **kwargs)
-            except Exception as error:
-                if not is_failed_write(error, existing(checkpoint)):
-                    raise
-                noted.append(f"{type(error).__name__}: {error}")
+        def write(*args: Any, **kwargs: Any) -> None:
+            if not noted:
+                with noting_failed_writes(noted, checkpoint):
+                    original(*args, **kwargs)
 
         return write
 
-    engine = getattr(getattr(trainer, "deepspeed", None), "checkpoint_engine", None)
-    writers = [(trainer, "_save"), *([(engine, "save")] if engine is not None else [])]
-    originals = [getattr(owner, name) for owner, name in writers]
-    try:
-        for (owner, name), original in zip(writers, originals, strict=True):
-            setattr(owner, name, guarded(original))
-        yield noted
-    except Exception as error:
-        if noted or is_failed_write(error, existing(checkpoint)):
-            noted.append(f"{type(error).__name__}: {error}")
-        else:
-            raise
-    finally:
+    engine = getattr(trainer, "deepspeed", None)
+    writers = [(trainer, name) for name in ("save_own_state", "create_model_card", "_save")]
+    if engine is not None:
+        shards = engine.checkpoint_engine
+        writers += [(engine, "_copy_recovery_script"), (shards, "save"), (shards, "makedirs")]
+    with ExitStack() as stack:
         for owner, name in writers:
-            vars(owner).pop(name, None)
+            stack.enter_context(replaced(owner, name, guarded(getattr(owner, name))))
+        if engine is not None:
+            later = latest_at_the_end(engine, guarded(_write_latest))
+            stack.enter_context(replaced(engine, "save_checkpoint", later))
+        yield
+
+
+def latest_at_the_end(engine: Any, write_latest: Callable[[Path, str], None]) -> Callable[..., None]:
+    """DeepSpeed's `save_checkpoint`, which names its checkpoint in `latest` only when all ranks are through."""
+
+    @functools.wraps(engine.save_checkpoint)  # transformers looks at the signature
+    def save_checkpoint(save_dir: str, *args: Any, **kwargs: Any) -> None:
+        original(save_dir, *args, **{**kwargs, "save_latest": False})
+        if engine.global_rank == 0:
+            write_latest(Path(save_dir), f"global_step{engine.global_steps}")
+
+    original = engine.save_checkpoint
+    return save_checkpoint
+
+
+def _write_latest(folder: Path, tag: str) -> None:
+    (folder / "latest").write_text(tag)
+
+
+@contextmanager
+def replaced(owner: Any, name: str, by: Any) -> Iterator[None]:
+    """Give an object another method for the block."""
+    before = vars(owner).get(name)
+    setattr(owner, name, by)
+    try:
+        yield
+    finally:
+        delattr(owner, name)
+        if before is not None:
+            setattr(owner, name, before)
