@@ -13,7 +13,7 @@ fewer, so that a part may have fewer items than asked.
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,11 @@ def raised_parameters(
 def suite_of(part: str) -> str:
     """Return the name under which a part's items stand in items.jsonl."""
     return f"generalisation/{part}"
+
+
+def counts_for(own: Collection[str], stages: Sequence[str] | None) -> bool:
+    """Whether an item belongs to a model that the stages `own` trained: theirs, or of a family that none trains on."""
+    return stages is None or not set(own).isdisjoint(stages)
 
 
 def _made(

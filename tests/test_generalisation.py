@@ -4,20 +4,35 @@ import json
 import re
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from data.errors import UserError
 from data.formats import normalise
-from data.generalisation import TrainedFamily, fresh_items, harder_items, reworded_items, trained_items, unseen_items
+from data.generalisation import (
+    TrainedFamily,
+    counts_for,
+    fresh_items,
+    harder_items,
+    reworded_items,
+    trained_items,
+    unseen_items,
+)
 from data.generators import entries, instances
 from data.harder import harder_parameters
 from data.rewording import REWRITTEN, reworded
 from tests import stage_runs
+from training.bundled import materialise
+from training.config import load_pipeline
 from training.estimates import difference
-from training.generalisation import counts_for, summarise_parts
+from training.generalisation import generalisation_metrics, summarise_parts
+from training.plan import data_seed
 from training.record import read_record
+from training.rows import rows_in_limits
 from training.summary import print_table, summarise
+from training.trained_rows import families_with_rows
 
 EASY = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 
@@ -120,6 +135,65 @@ def test_harder_and_unseen_items_say_which_stages_they_belong_to() -> None:
     assert not counts_for({"sft"}, ["grpo"])
 
 
+# which rows count as trained
+
+
+def context_of(folder: Path, *stages: dict, parent: str = "sft") -> Any:
+    """As much of a stage's context as chooses items and judges by them; every stage's folder is `folder`."""
+    pipeline = load_pipeline(stage_runs.write_pipeline(folder, *stages))
+    return SimpleNamespace(pipeline=pipeline, system=None, pin=str, folder_of=lambda _: folder, parent_name=parent)
+
+
+def generator(rows: int = 8, **parameters: int) -> dict:
+    families = {"chain_sum": {**EASY, **parameters}}
+    return {"generator": {"name": "reasoning_gym", "families": families, "rows": rows, "completions": "worked"}}
+
+
+def test_items_of_a_mixture_have_names_of_their_own_and_are_the_rows_in_use(tmp_path: Path) -> None:
+    """Two sources of 8 rows, of which 3 and 5 are drawn."""
+    mix = [generator(max_digits=2) | {"rows": 3}, generator(min_digits=3, max_digits=3) | {"rows": 5}]
+    context = context_of(tmp_path, sft("sft", "chain_sum", EASY) | {"data": {"mix": mix}})
+    rows = [row for known in families_with_rows(context) for row in known.rows]
+    assert [sum(row["item"].startswith(f"sft/{place}/") for row in rows) for place in (0, 1)] == [3, 5]
+    assert len({row["item"] for row in rows}) == 8
+    stage = context.pipeline.stages[0]
+    used = rows_in_limits(context.pipeline, stage, data_seed(context.pipeline, "sft"), None, None, str, str)
+    assert {normalise(row["prompt"]) for row in rows} == {normalise(row["prompt"][0]["content"]) for row in used.rows}
+
+
+def test_rows_that_a_stage_leaves_out_are_not_asked_as_trained(tmp_path: Path) -> None:
+    """By a limit; by length: single digits fit, 60 and more terms do not."""
+    few = sft("few", "chain_sum", EASY)
+    few["data"]["limit"] = 5
+    data = {**generator(rows=20, max_terms=60), "max_prompt_tokens": 150}
+    context = context_of(tmp_path, few, sft("short", "chain_sum", EASY) | {"data": data})
+    (tmp_path / "model").symlink_to(materialise("tiny-random"))
+    rows = [row for known in families_with_rows(context) for row in known.rows]
+    counts = [sum(name in row["stages"] for row in rows) for name in ("few", "short")]
+    assert counts[0] == 5
+    assert 0 < counts[1] < 20
+
+
+def test_rows_dropped_by_pass_rates_are_asked_and_do_not_count(tmp_path: Path) -> None:
+    """The probe finds 2 of 8 rows neither easy nor hard: the model is judged on these, the base on all."""
+    probe = stage_runs.stage("sample", "probe", folder=tmp_path)
+    bounds = {"at_least": 0.2, "at_most": 0.8, "measured_by": "stage:probe"}
+    trained = sft("sft", "chain_sum", EASY)
+    trained["data"] |= {"difficulty": bounds}
+    context = context_of(tmp_path, probe, trained)
+    rows = [row for known in families_with_rows(context) for row in known.rows]
+    assert len(rows) == 8
+    rates = [{"prompt": row["prompt"], "pass_rate": 0.5 if place < 2 else 1.0} for place, row in enumerate(rows)]
+    (tmp_path / "pass_rates.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rates))
+    asked = trained_items([TrainedFamily("chain_sum", EASY, ("sft",), tuple(rows))], 8, seed=1)
+    items = [*asked, *reworded_items(asked), *fresh_items([family(stage="sft")], 3, 2, set())]
+    answers = [{**item, "correct": 1, "tokens": 1} for item in items]
+    for parent, count in (("sft", 2), ("base", 8)):
+        context.parent_name = parent
+        parts = generalisation_metrics(context, items, answers, {})["parts"]
+        assert [parts[part]["n"] for part in ("trained", "reworded", "fresh")] == [count, count, 3]
+
+
 # what is reported
 
 
@@ -187,4 +261,7 @@ def check_table(run_dir: Path) -> None:
     assert [row.model for row in summary.generalisation] == ["base", "one", "two"]
     assert [sorted(row.transfer) for row in summary.generalisation] == [[], *[["fresh", "harder", "unseen"]] * 2]
     assert (summary.suites, summary.damage) == (["easy"], [])
+    # Six fresh items in turn of two families: the first stage has transfer on its own three alone.
+    assert [row.transfer["fresh"][3] for row in summary.generalisation[1:]] == [3, 6]
+    assert [row.transfer["unseen"][3] for row in summary.generalisation[1:]] == [6, 6]
     assert "memorisation gap" in out.getvalue()

@@ -135,6 +135,7 @@ def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]]
                 "tokens": answer.tokens,
                 "truncated": answer.truncated,
                 "draws": [{"completion": drawn[i].text, "correct": draws_correct[i]} for i in span],
+                **({"stages": item["stages"]} if "stages" in item else {}),
             }
         )
     return rows

@@ -7,11 +7,11 @@ nothing, on all of them: its gaps show what the parts differ by without training
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from data.formats import convert, normalise
+from data.formats import normalise
 from data.generalisation import (
     PARTS,
     Item,
-    TrainedFamily,
+    counts_for,
     fresh_items,
     harder_items,
     raised_parameters,
@@ -21,18 +21,17 @@ from data.generalisation import (
     unseen_families,
     unseen_items,
 )
-from data.normalise import prompt_text
-from data.sources import load_rows
-from data.splits import held_out
-from training.config.data_blocks import PURPOSES
 from training.config.generalisation import NAME, Generalisation, trained_families
 from training.context import StageContext
 from training.estimates import difference, paired_difference, wilson_interval
-from training.identity import canonical_json, derived_seed
-from training.plan import data_seed, seeded_sources
+from training.identity import derived_seed
+from training.plan import data_seed
 from training.plan_parents import ancestors
-from training.questions import training_prompts
 from training.record import read_record
+from training.trained_rows import families_with_rows, trained_prompts
+
+OF_ROWS = (suite_of("trained"), suite_of("reworded"))
+"""The suites of rows that were trained on, which share names."""
 
 
 def generalisation_items(context: StageContext, taken: set[str]) -> tuple[list[Item], dict[str, Any]]:
@@ -56,52 +55,6 @@ def generalisation_items(context: StageContext, taken: set[str]) -> tuple[list[I
     return items, {"harder": raised, "not_harder": left_out}
 
 
-def families_with_rows(context: StageContext) -> list[TrainedFamily]:
-    """Every (family, parameters) that stages train on, with the rows of it that they do train on.
-
-    Rows that a stage holds out for validation or leaves out because a suite asks the same are not among them.
-    """
-    parameters: dict[tuple[str, str], dict[str, Any]] = {}
-    rows: dict[tuple[str, str], dict[str, Item]] = {}
-    for stage in context.pipeline.stages:
-        for known, row in _stage_rows(context, stage):
-            key = (row["family"], canonical_json(known))
-            parameters[key] = known
-            found = rows.setdefault(key, {}).setdefault(normalise(row["prompt"]), row)
-            found["stages"] = sorted({*found["stages"], stage.name})
-    return [
-        TrainedFamily(key[0], parameters[key], _stages_of(found.values()), tuple(found.values()))
-        for key, found in rows.items()
-    ]
-
-
-def _stages_of(rows: Collection[Item]) -> tuple[str, ...]:
-    return tuple(sorted({stage for row in rows for stage in row["stages"]}))
-
-
-def _stage_rows(context: StageContext, stage: Any) -> list[tuple[dict[str, Any], Item]]:
-    """(parameters of its family, row) of each generated row that one stage trains on."""
-    block = getattr(stage, "data", None)
-    if block is None or all(part.generator is None for part in block.sources):
-        return []
-    seed = data_seed(context.pipeline, stage.name)
-    kept = training_prompts(context, {stage.name})
-    found: list[tuple[dict[str, Any], Item]] = []
-    for part, part_seed in seeded_sources(block, seed):
-        if part.generator is None:
-            continue
-        loaded = load_rows(part, part_seed, pin=context.pin)
-        converted = convert(loaded, PURPOSES[stage.kind], context.system, part.format).rows
-        own = []
-        for number, (row, shaped) in enumerate(zip(loaded.rows, converted, strict=True)):
-            aside = block.validation is not None and held_out(prompt_text(shaped), block.validation.share, seed)
-            if normalise(row["prompt"]) in kept and not aside:
-                item = {"item": f"{stage.name}/{number}", "prompt": row["prompt"], "answer": row["answer"]}
-                own.append((part.generator.families[row["family"]], item | {"family": row["family"], "stages": []}))
-        found += own[: part.limit]
-    return found
-
-
 def generalisation_metrics(
     context: StageContext, items: Sequence[Item], rows: Sequence[dict[str, Any]], made: dict[str, Any]
 ) -> dict[str, Any]:
@@ -111,17 +64,22 @@ def generalisation_metrics(
     """
     own = ancestors(context.pipeline, context.parent_name)
     trained_by = own & {stage for item in items for stage in item["stages"] or ()}
-    counted = [
-        row for item, row in zip(items, rows, strict=True) if not trained_by or counts_for(trained_by, item["stages"])
-    ]
+    counted = list(rows)
+    if trained_by:
+        prompts = trained_prompts(context, trained_by)
+        trained = {
+            item["item"]
+            for item in items
+            if item["suite"] == suite_of("trained") and normalise(item["prompt"]) in prompts
+        }
+        counted = [
+            row
+            for item, row in zip(items, rows, strict=True)
+            if counts_for(trained_by, item["stages"]) and (item["suite"] not in OF_ROWS or item["item"] in trained)
+        ]
     tokens = sum(row["tokens"] for row in rows) / len(rows)
     asked = {"n": len(rows), "mean_tokens": tokens}
     return {**asked, **summarise_parts(counted), "trained_by": passes(context, trained_by), **made}
-
-
-def counts_for(own: Collection[str], stages: Sequence[str] | None) -> bool:
-    """Whether an item belongs to a model that the stages `own` trained: theirs, or of a family that none trains on."""
-    return stages is None or not set(own).isdisjoint(stages)
 
 
 def passes(context: StageContext, stages: Collection[str]) -> dict[str, float | None]:

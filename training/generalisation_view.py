@@ -4,11 +4,11 @@ Transfer is the paired change over the base on questions that training cannot ha
 and unseen families. Read by the summary, the report and an evaluation's own lines; reads records and items.jsonl.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from data.generalisation import PARTS, suite_of
+from data.generalisation import PARTS, counts_for, suite_of
 from training.config.generalisation import NAME
 from training.estimates import paired_difference
 from training.report.collect import RunView, StageView
@@ -84,7 +84,7 @@ def _row(model: str, stage: StageView, theirs: dict[str, dict[str, int]]) -> Gen
     block = _block(stage)
     assert block is not None
     transfer = {}
-    for part, mine in _outcomes(stage).items():
+    for part, mine in _outcomes(stage, block["trained_by"]).items():
         shared = [item for item in mine if item in theirs.get(part, {})]
         if part in TRANSFER_PARTS and shared:
             before, after = [theirs[part][item] for item in shared], [mine[item] for item in shared]
@@ -92,11 +92,11 @@ def _row(model: str, stage: StageView, theirs: dict[str, dict[str, int]]) -> Gen
     return GeneralisationRow(model, block["parts"], {key: block[key] for key in GAPS}, block["trained_by"], transfer)
 
 
-def _outcomes(stage: StageView) -> dict[str, dict[str, int]]:
-    """Part -> item -> right or wrong."""
+def _outcomes(stage: StageView, own: Collection[str] = ()) -> dict[str, dict[str, int]]:
+    """Part -> item -> right or wrong, of the items that belong to a model that the stages `own` trained; () is all."""
     found: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     suites = {suite_of(part): part for part in PARTS}
     for row in stage.lines("items.jsonl"):
-        if row["suite"] in suites:
+        if row["suite"] in suites and (not own or counts_for(own, row.get("stages"))):
             found[suites[row["suite"]]][row["item"]] = row["correct"]
     return found
