@@ -109,6 +109,39 @@ def test_failed_save_for_want_of_room_is_known_before_anything_is_written(
     assert_same(tmp_path / folder.name, whole)
 
 
+def test_first_estimate_of_an_adapter_is_near_what_its_checkpoint_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model below it is in no checkpoint; the headers of the files are not in the estimate."""
+    config = write_pipeline(tmp_path, stage("sft", folder=tmp_path, lora={"r": 16}, trainer={"max_steps": 2}))
+    estimates, taken = [], []
+
+    def looked(trainer: Any, checkpoint: Path) -> None:
+        estimates.append(training.saving.first_estimate(trainer))
+        folder = checkpoint.parent / "checkpoint-1"
+        names = ("adapter_model.safetensors", "optimizer.pt")
+        taken.append(sum((folder / name).stat().st_size for name in names if folder.is_dir()))
+
+    monkeypatch.setattr(training.saving, "want_of_room", looked)
+    assert run_stage(config, "sft", *EVERY_STEP) == 0
+    assert estimates[0] == estimates[1]
+    assert 0.8 * taken[1] < estimates[1] <= taken[1]
+
+
+@pytest.mark.parametrize(("zero_stage", "gathers", "copies"), [(2, False, 2), (3, False, 0), (3, True, 1)])
+def test_first_estimate_under_deepspeed(zero_stage: int, gathers: bool, copies: int) -> None:
+    """Ten bf16 weights trained: twice or once 20 bytes of them, master and two moments of 40 bytes each."""
+    trainer = types.SimpleNamespace(
+        model=torch.nn.Linear(5, 2, bias=False, dtype=torch.bfloat16),
+        accelerator=types.SimpleNamespace(unwrap_model=lambda model: model),
+        deepspeed=types.SimpleNamespace(
+            zero_optimization_partition_weights=lambda: zero_stage == 3,
+            zero_gather_16bit_weights_on_model_save=lambda: gathers,
+        ),
+    )
+    assert training.saving.first_estimate(trainer) == copies * 20 + 120
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_failed_save_without_permission_trains_on(
     config: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -19,10 +19,22 @@ from training.world import World, barrier, gather
 
 
 def first_estimate(trainer: Any) -> int:
-    """Bytes that a checkpoint takes before one was written: the weights, and AdamW's two moments of what is trained."""
+    """Bytes that a checkpoint takes before one was written: the weights, and AdamW's two moments of what is trained.
+
+    Of an adapter's run only what is trained is saved. DeepSpeed adds a float32 master of what is trained and writes the
+    weights twice; ZeRO-3, whose masters are the weights, once if it is to gather them and else not at all.
+    """
     model = trainer.accelerator.unwrap_model(trainer.model)
-    weights = sum(numel(p) * p.element_size() for p in model.parameters())
-    return weights + sum(2 * 4 * numel(p) for p in model.parameters() if p.requires_grad)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    saved = trained if hasattr(model, "peft_config") else list(model.parameters())
+    copies, bytes_trained = 1, 8
+    engine = getattr(trainer, "deepspeed", None)
+    if engine is not None:
+        copies, bytes_trained = 2, 12
+        if engine.zero_optimization_partition_weights():
+            copies = int(engine.zero_gather_16bit_weights_on_model_save())
+    weights = sum(numel(p) * p.element_size() for p in saved)
+    return copies * weights + bytes_trained * sum(numel(p) for p in trained)
 
 
 def numel(parameter: Any) -> int:
