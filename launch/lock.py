@@ -8,6 +8,7 @@ The ranks inherit the open file, so the lock outlives a killed runner until its 
 file every few seconds; that tells a dead owner on another host, where a file system does not share flocks.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -93,7 +94,8 @@ class RunLock:
 
     def _keep_touching(self) -> None:
         while not self._released.wait(TOUCH_EVERY_S):
-            os.utime(self.path)
+            with contextlib.suppress(OSError):  # a file system that is away for a while may come back
+                os.utime(self.path)
 
 
 def stage_locks(run_dir: Path) -> list[Path]:

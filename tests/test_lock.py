@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import launch.lock
 from data.errors import UserError
 from launch.lock import LOCK_NAME, RunLock, process_birth, read_owner
 
@@ -157,3 +158,23 @@ def test_lock_of_a_job_that_slurm_restarted_elsewhere_is_taken_over(
     else:
         with RunLock(tmp_path, "sft"):
             pass
+
+
+def test_lock_is_touched_again_once_a_lost_file_system_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    utime, seen = os.utime, []
+
+    def away_at_first(path: Path) -> None:
+        seen.append(path)
+        if len(seen) == 1:
+            raise OSError(116, "Stale file handle")
+        utime(path)
+
+    monkeypatch.setattr(launch.lock, "TOUCH_EVERY_S", 0.01)
+    monkeypatch.setattr(os, "utime", away_at_first)
+    with RunLock(tmp_path):
+        path = tmp_path / LOCK_NAME
+        utime(path, (1.0, 1.0))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime == 1.0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1.0
