@@ -1,5 +1,6 @@
 """A run goes on with another number of ranks: the same rows in each step, weights equal up to rounding."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from tests.stage_runs import learned, run_stage, stage, weights, write_pipeline
 from tests.test_ranks_real import needs_compiler
+from training.changed_world import to_universal
 from training.checkpoint import committed, manifest_facts
 from training.config import load_pipeline
 
@@ -141,3 +143,21 @@ def test_grpo_goes_on_with_other_ranks_between_rounds_and_is_refused_inside_one(
     else:
         assert code == 0
         assert [row["step"] for row in learned(folder_of(tmp_path, "grpo"))] == list(range(1, STEPS + 1))
+
+
+def test_to_universal_copies_where_the_file_system_has_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepspeed.checkpoint import ds_to_universal
+
+    checkpoint = tmp_path / "checkpoint-2"
+    (checkpoint / "global_step2").mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+
+    def unsupported(*arguments: Any, **options: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", unsupported)
+    monkeypatch.setattr(ds_to_universal, "main", lambda arguments: None)
+    to_universal(checkpoint, tmp_path / "universal")
+    assert (tmp_path / "universal" / "trainer_state.json").read_text() == "{}"

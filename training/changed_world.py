@@ -8,7 +8,6 @@ are drawn anew, seeded by step and rank. Another ZeRO stage stays refused: DeepS
 import argparse
 import contextlib
 import io
-import os
 import random
 import shutil
 from pathlib import Path
@@ -22,7 +21,7 @@ from data.errors import UserError
 from training.checkpoint import MANIFEST, manifest_facts
 from training.context import StageContext
 from training.identity import derived_seed
-from training.whole_folder import whole_folder
+from training.whole_folder import link_or_copy, whole_folder
 from training.world import barrier
 
 UNIVERSAL = "universal"
@@ -59,7 +58,7 @@ def to_universal(checkpoint: Path, folder: Path) -> None:
 
     (shards,) = [path for path in checkpoint.iterdir() if path.name.startswith("global_step")]
     left_out = shutil.ignore_patterns("global_step*", MANIFEST, "rng_state*")
-    shutil.copytree(checkpoint, folder, ignore=left_out, copy_function=os.link)
+    shutil.copytree(checkpoint, folder, ignore=left_out, copy_function=link_or_copy)
     arguments = argparse.Namespace(
         input_folder=str(shards),
         output_folder=str(folder / shards.name),

@@ -20,7 +20,7 @@ from training.context import StageContext
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
 from training.rows import ROWS_CACHE, shared_dataset
 from training.tokens import token_columns, tokenise
-from training.whole_folder import settle, whole_folder
+from training.whole_folder import link_or_copy, settle, whole_folder
 from training.world import barrier, gather
 
 if TYPE_CHECKING:
@@ -118,11 +118,4 @@ def keep(made: "Dataset", entry: Path) -> None:
 def _link_tree(entry: Path, own: Path) -> None:
     """Give the stage the entry's files: hard links where the file system allows it, else copies."""
     with whole_folder(own) as folder:
-        shutil.copytree(entry, folder, copy_function=_link_or_copy)
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        shutil.copytree(entry, folder, copy_function=link_or_copy)

@@ -37,3 +37,11 @@ def flush_tree(folder: Path) -> None:
         for name in names:
             flush(Path(top) / name)
         flush(Path(top))
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name where the file system allows it, else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
