@@ -189,9 +189,8 @@ def block(**fields: Any) -> dict[str, Any]:
 
 @needs_mergekit
 def test_stage_merges_two_trained_models_and_has_both_as_parents(tmp_path: Path) -> None:
-    stages = [
-        stage("sft", name, folder=tmp_path, **{"from": "base", "seed": n}) for n, name in enumerate(("one", "two"))
-    ]
+    from_base: dict[str, Any] = {"from": "base"}
+    stages = [stage("sft", name, folder=tmp_path, seed=n, **from_base) for n, name in enumerate(("one", "two"))]
     config = write_pipeline(tmp_path, *stages, block(), stage("sft", "after", folder=tmp_path))
     for name in ("one", "two", "merged"):
         assert run_stage(config, name) == 0
