@@ -1,9 +1,13 @@
 """Checkpoints exist with their manifest alone; damaged ones are set aside, foreign ones refused."""
 
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import training.checkpoint
 from data.errors import UserError
 from training.checkpoint import MANIFEST, commit, committed, manifest_facts, newest_whole
 from training.world import World
@@ -18,7 +22,7 @@ def write(folder: Path, step: int, keep: int = 9) -> Path:
     (checkpoint / "shards").mkdir(parents=True)
     (checkpoint / "model.bin").write_bytes(bytes(range(100)))
     (checkpoint / "shards" / "0.bin").write_text(f"step {step}")
-    commit(checkpoint, ALONE, keep, FACTS)
+    commit(checkpoint, keep, FACTS)
     return checkpoint
 
 
@@ -100,3 +104,51 @@ def test_commit_keeps_the_newest_and_spares_what_is_set_aside(tmp_path: Path) ->
     assert [path.name for path in committed(tmp_path)] == ["checkpoint-4", "checkpoint-10"]
     assert (tmp_path / "checkpoint-1.damaged").is_dir()
     assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_commit_that_cannot_remove_an_older_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(training.checkpoint.shutil, "rmtree", denied)
+    write(tmp_path, 2, keep=1)
+    newest = write(tmp_path, 4, keep=1)
+    assert committed(tmp_path) == [newest]
+
+
+@pytest.fixture
+def other_node(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Rank 1 of two, on a node that hears what rank 0 says when `newest_whole` was called for that one before."""
+    said: list[Any] = []
+
+    def heard(world: World, value: Any) -> list[Any]:
+        if world.is_main:
+            said.append(value)
+        return [said[-1], value][: world.size]
+
+    monkeypatch.setattr(training.checkpoint, "gather", heard)
+    return World(1, 1, 2)
+
+
+def test_newest_whole_is_rank_0_s_on_a_node_that_still_sees_another(tmp_path: Path, other_node: World) -> None:
+    """Rank 0 has set checkpoint-4 aside; the other node's cache of the folder has it under its old name."""
+    expected = write(tmp_path, 2)
+    assert newest_whole(tmp_path, ALONE, FACTS) == expected
+    write(tmp_path, 4)
+    assert newest_whole(tmp_path, other_node, FACTS) == expected
+
+
+def test_newest_whole_waits_for_files_that_another_node_sees_late(
+    tmp_path: Path, other_node: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = write(tmp_path, 2)
+    newest_whole(tmp_path, ALONE, FACTS)
+    hidden = (checkpoint / "model.bin").rename(tmp_path / "hidden")
+    threading.Timer(0.5, lambda: hidden.rename(checkpoint / "model.bin")).start()
+    started = time.monotonic()
+    assert newest_whole(tmp_path, other_node, FACTS) == checkpoint
+    assert time.monotonic() - started > 0.3
+    (checkpoint / "model.bin").unlink()
+    monkeypatch.setattr(training.checkpoint, "LATE_FILE_S", 0.1)
+    with pytest.raises(UserError, match=r"model.bin is there for rank 0 and not on host"):
+        newest_whole(tmp_path, other_node, FACTS)

@@ -1,36 +1,40 @@
 """Checkpoints that exist only once they are whole: a manifest with the sha256 of every file is written last.
 
-Hugging Face writes `checkpoint-N` and DeepSpeed its shards; `commit` then meets the other ranks, hashes, flushes and
-renames the manifest into place, and only after that removes older checkpoints. A folder without a manifest is ignored.
+Hugging Face writes `checkpoint-N` and DeepSpeed its shards; `commit` then hashes, flushes and renames the manifest into
+place, and only after that removes older checkpoints. A folder without a manifest is ignored.
 """
 
 import json
+import platform
 import re
 import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from training.identity import file_sha256
 from training.record import flush, write_json
 from training.whole_folder import flush_tree
-from training.world import World, barrier
+from training.world import World, gather
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
+POLL_S = 0.2
+LATE_FILE_S = 30.0
+"""How long a file that another node has written may take to be seen here (NFS caches directories)."""
 
 
-def commit(checkpoint: Path, world: World, keep: int, facts: dict[str, Any]) -> None:
-    """Make `checkpoint` exist: every rank calls this when its own files are written. `facts` (ranks, ZeRO stage, ...)
-    must be equal when it is resumed. Keeps the newest `keep` checkpoints."""
-    barrier(world)
-    if world.is_main:
-        files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST)
-        flush_tree(checkpoint)
-        flush(checkpoint.parent)
-        manifest = {"facts": facts, "files": {str(p.relative_to(checkpoint)): file_sha256(p) for p in files}}
-        write_json(checkpoint / MANIFEST, manifest)
-        _rotate(checkpoint.parent, keep)
-    barrier(world)
+def commit(checkpoint: Path, keep: int, facts: dict[str, Any]) -> None:
+    """Make `checkpoint` exist: rank 0 calls this once every rank has written its files. `facts` (ranks, ZeRO stage,
+    ...) must be equal when it is resumed. Keeps the newest `keep` checkpoints. Raises OSError where it does not exist.
+    """
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST)
+    flush_tree(checkpoint)
+    flush(checkpoint.parent)
+    manifest = {"facts": facts, "files": {str(p.relative_to(checkpoint)): file_sha256(p) for p in files}}
+    write_json(checkpoint / MANIFEST, manifest)
+    _rotate(checkpoint.parent, keep)
 
 
 def _by_step(folder: Path) -> list[Path]:
@@ -59,8 +63,11 @@ def bytes_of_newest(folder: Path) -> int:
 
 def _rotate(folder: Path, keep: int) -> None:
     for old in committed(folder)[:-keep]:
-        (old / MANIFEST).unlink()
-        shutil.rmtree(old)
+        try:
+            (old / MANIFEST).unlink()
+            shutil.rmtree(old)
+        except OSError as error:  # the new one exists all the same
+            print(f"{old.name} could not be removed: {error}", file=sys.stderr, flush=True)
 
 
 def damage(checkpoint: Path) -> list[str]:
@@ -90,31 +97,49 @@ def manifest_facts(checkpoint: Path) -> dict[str, Any]:
 
 
 def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | None:
-    """The newest checkpoint that verifies, or None; damaged and unfinished ones are set aside by rank 0, by name.
+    """The newest checkpoint that verifies, or None; rank 0 chooses it and sets damaged and unfinished ones aside.
 
     A whole checkpoint whose `facts` differ (another ZeRO stage) is a UserError: resuming it would train something else
     in silence. Another number of ranks is not: `training.changed_world` sees to that.
     """
     from data.errors import UserError
 
-    if world.is_main:
-        discard_unfinished(folder)
-        for path in reversed(committed(folder)):
-            names = damage(path)
-            if not names:
-                break
-            print(f"checkpoint {path.name} is damaged ({', '.join(names[:3])}); set aside, using the one before")
-            set_aside(path)
-    barrier(world)
-    whole = committed(folder)
-    if not whole:
+    chosen = gather(world, _choose(folder) if world.is_main else None)[0]
+    if chosen is None:
         return None
-    found = manifest_facts(whole[-1])
+    whole, found = folder / chosen["name"], chosen["facts"]
+    _wait_for(whole, [*chosen["files"], MANIFEST])
     differing = [f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]]
     differing = [words for words in differing if not words.startswith("processes ")]
     if differing:
         raise UserError(
-            f"{whole[-1]} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "
+            f"{whole} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "
             "checkpoints/ folder to start the stage again"
         )
-    return whole[-1]
+    return whole
+
+
+def _choose(folder: Path) -> dict[str, Any] | None:
+    """Name, facts and files of the newest checkpoint that verifies; those that do not are removed or set aside."""
+    discard_unfinished(folder)
+    for path in reversed(committed(folder)):
+        names = damage(path)
+        if not names:
+            return {"name": path.name, **json.loads((path / MANIFEST).read_text())}
+        print(f"checkpoint {path.name} is damaged ({', '.join(names[:3])}); set aside, using the one before")
+        set_aside(path)
+    return None
+
+
+def _wait_for(checkpoint: Path, names: list[str]) -> None:
+    """Wait until this node sees the files that rank 0 has verified; a UserError where it does not."""
+    from data.errors import UserError
+
+    deadline = time.monotonic() + LATE_FILE_S
+    while missing := [name for name in names if not (checkpoint / name).is_file()]:
+        if time.monotonic() >= deadline:
+            raise UserError(
+                f"{checkpoint / missing[0]} is there for rank 0 and not on host {platform.node()}; "
+                "every node must see runtime.runs_dir under the same path"
+            )
+        time.sleep(POLL_S)

@@ -26,7 +26,8 @@ class RankState:
     """Keeps `<stage folder>/ranks/<rank>.json` current; writes are atomic.
 
     What the main thread reports is written at most every two seconds, and a thread writes every five what has become of
-    it, until `finish`.
+    it, until `finish`. After the first, a write that fails is left for the next: a full disk is told where something of
+    worth is written.
     """
 
     def __init__(self, stage_folder: Path, rank: int):
@@ -37,7 +38,7 @@ class RankState:
         self._written_at = 0.0
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        self.update(force=True)
+        self._write()
         threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
 
     def update(self, force: bool = False, **fields: Any) -> None:
@@ -48,7 +49,8 @@ class RankState:
             )
             self._state.update(fields)
             if force or time.time() - self._written_at >= WRITE_EVERY_S:
-                self._write()
+                with contextlib.suppress(OSError):
+                    self._write()
 
     def enter(self, activity: str | None) -> None:
         """Note what the main thread does now (a phase of the ledger; None between two): this is progress."""
@@ -66,7 +68,7 @@ class RankState:
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_EVERY_S):
-            with self._lock, contextlib.suppress(OSError):  # a full disk is told where something of worth is written
+            with self._lock, contextlib.suppress(OSError):
                 if not self._ended.is_set():
                     self._write()
 

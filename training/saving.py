@@ -2,18 +2,18 @@
 
 Space is looked at before anything is written. A failed write is noted, not raised, so that every rank still takes part
 in every collective of the save; then all ranks learn of it, what was written is removed, and the older checkpoints stay
-as they are. Only `training.checkpoint.commit` makes a checkpoint exist.
+as they are. Only `training.checkpoint.commit` makes a checkpoint exist; where that fails, the checkpoint has failed.
 """
 
 import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import bytes_of_newest, committed
+from training.checkpoint import MANIFEST, bytes_of_newest, committed
 from training.full_disk import existing, is_failed_write
 from training.world import World, barrier, gather
 
@@ -44,15 +44,21 @@ def numel(parameter: Any) -> int:
 
 def want_of_room(trainer: Any, checkpoint: Path) -> str | None:
     """Why there is no room for the next checkpoint; None where there is."""
-    needed = bytes_of_newest(checkpoint.parent) or first_estimate(trainer)
-    free = shutil.disk_usage(existing(checkpoint.parent)).free
+    try:
+        needed = bytes_of_newest(checkpoint.parent) or first_estimate(trainer)
+        free = shutil.disk_usage(existing(checkpoint.parent)).free
+    except OSError as error:  # a file system that is lost
+        return f"{type(error).__name__}: {error}"
     if free >= needed:
         return None
     return f"it takes about {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
 
 
-def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None]) -> bool:
-    """Have `write` write `checkpoint`, on every rank; returns whether all of it was written. Tells where it was not."""
+def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None], settle: Callable[[], None]) -> bool:
+    """Have `write` write `checkpoint`, on every rank, and then `settle` make it exist, on rank 0.
+
+    Returns, on every rank, whether it exists. Tells where it does not.
+    """
     (wanting,) = {*gather(world, want_of_room(trainer, checkpoint) if world.is_main else None)} - {None} or {None}
     failures = [wanting]
     if wanting is None:
@@ -61,15 +67,33 @@ def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None]
             write()
         failures = [found for rank in gather(world, noted) for found in rank]
     if not failures:
+        with noting_failed_writes(failures, checkpoint):
+            if world.is_main:
+                settle()
+        failures = gather(world, failures)[0]
+    if not failures:
         return True
     if world.is_main:
-        shutil.rmtree(checkpoint, ignore_errors=True)
-        older = committed(checkpoint.parent)
-        kept = f"{older[-1].name} is still there" if older else "there is none yet to go on from"
-        words = f"{checkpoint.name} COULD NOT BE SAVED: {failures[0]}. Training goes on; {kept}"
+        _remove(checkpoint)
+        words = f"{checkpoint.name} COULD NOT BE SAVED: {failures[0]}. Training goes on; {_what_is_left(checkpoint)}"
         print(words, file=sys.stderr, flush=True)
     barrier(world)
     return False
+
+
+def _remove(checkpoint: Path) -> None:
+    """Take a failed checkpoint away, its manifest first: a rename may have succeeded and the flush after it not."""
+    with suppress(OSError):
+        (checkpoint / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _what_is_left(checkpoint: Path) -> str:
+    try:
+        older = committed(checkpoint.parent)
+    except OSError:
+        return "the older ones cannot be seen now"
+    return f"{older[-1].name} is still there" if older else "there is none yet to go on from"
 
 
 @contextmanager
@@ -78,7 +102,7 @@ def noting_failed_writes(noted: list[str], checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not noted and not is_failed_write(error, existing(checkpoint)):
+        if not (noted or isinstance(error, OSError) or is_failed_write(error, existing(checkpoint))):
             raise
         noted.append(f"{type(error).__name__}: {error}")
 

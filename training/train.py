@@ -89,9 +89,12 @@ def run(context: StageContext) -> StageResult:
 
     def commit_checkpoint(path: Path, write: Callable[[], None]) -> None:
         callback.write()  # the step's line must not be lost when the process dies right after the checkpoint
-        if save(trainer, context.world, path, write):
+
+        def settle() -> None:
             flush_lines(context)
-            commit(path, context.world, runtime.keep_checkpoints, facts)
+            commit(path, runtime.keep_checkpoints, facts)
+
+        save(trainer, context.world, path, write, settle)
 
     trainer.commit_checkpoint = commit_checkpoint
     if ranks_before is not None:
@@ -125,9 +128,8 @@ def run(context: StageContext) -> StageResult:
 
 
 def flush_lines(context: StageContext) -> None:
-    """Have the lines of the steps up to a checkpoint on disk before the checkpoint exists."""
-    paths = [context.folder / name for name in ("metrics.jsonl", SAMPLES, ALARMS)]
-    for path in paths if context.world.is_main else []:
+    """Have the lines of the steps up to a checkpoint on disk before the checkpoint exists; rank 0 calls this."""
+    for path in (context.folder / name for name in ("metrics.jsonl", SAMPLES, ALARMS)):
         if path.is_file():
             flush(path)
 
