@@ -14,10 +14,12 @@ from tests import stage_runs
 from tests.sandbox_marks import needs_sandbox
 from training.benchmarks import lm_eval_run
 from training.benchmarks.human_eval_run import metrics_of, passes, problems, whole_program
+from training.benchmarks.identity import HUB, benchmark_identity
 from training.benchmarks.lm_eval_run import average, rate, with_subjects
-from training.benchmarks.lm_eval_tasks import build_tasks
+from training.benchmarks.lm_eval_tasks import YAML, build_tasks, official_config
 from training.benchmarks.local_rows import not_asked, task_rows
-from training.config.benchmarks import H6, LmEval
+from training.benchmarks.run import check_benchmark
+from training.config.benchmarks import H6, Benchmark, LmEval
 from training.estimates import paired_difference, wilson_interval
 from training.gates import decide
 from training.record import read_record
@@ -274,6 +276,40 @@ def test_rank_0_alone_decides_whether_a_task_is_asked(tmp_path: Path, monkeypatc
     monkeypatch.undo()
     assert lm_eval_run.recall(SimpleNamespace(world=World(0, 0, 1)), here) == found
     assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
+
+
+def test_a_misspelled_task_is_refused_before_any_stage() -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    block = {"lm_eval": {"tasks": ["gsm8k", "arc_eazy"]}}
+    with pytest.raises(UserError, match=r"benchmarks.b.lm_eval.tasks: lm-eval has no task arc_eazy .did you mean arc_"):
+        check_benchmark("b", Benchmark.model_validate(block))
+    block["lm_eval"]["tasks"][1] = "arc_easy"
+    check_benchmark("b", Benchmark.model_validate(block))
+
+
+def test_rows_of_the_hub_are_those_of_one_commit_in_keys_and_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit tells two states of a data set apart; every subject of MMLU is loaded at it."""
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    import datasets
+
+    commits = ["a" * 40, "b" * 40]
+    both = Benchmark.model_validate({"lm_eval": {"tasks": ["mmlu", "boolq"]}})
+    told = [benchmark_identity(both, lambda _, commit=commit: commit)["lm_eval"]["commits"] for commit in commits]
+    assert told == [{"mmlu": commit} for commit in commits]
+    assert {task: official_config(task)["dataset_path"] for task in YAML} == HUB
+    asked: list[tuple[str, str, str]] = []
+
+    def load(path: str, name: str, revision: str) -> Any:
+        asked.append((path, name, revision))
+        row = {"question": "q", "choices": list("abcd"), "answer": 1, "subject": name}
+        return datasets.DatasetDict({split: datasets.Dataset.from_list([row] * 5) for split in ("test", "dev")})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert both.lm_eval is not None
+    built = build_tasks("b", both.lm_eval, "mmlu", lambda reference: commits[reference != "cais/mmlu@main"])
+    assert len(built.tasks) == len(asked) == 57
+    assert {(path, revision) for path, _, revision in asked} == {("cais/mmlu", commits[0])}
+    assert (built.official, built.tasks["mmlu_anatomy"].config.num_fewshot) == (True, 5)
 
 
 # HumanEval

@@ -178,7 +178,9 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
         if stage.benchmarks:
             experiment.pop("benchmarks")
-            block["benchmarks"] = {name: benchmark_identity(pipeline.benchmarks[name]) for name in stage.benchmarks}
+            block["benchmarks"] = {
+                name: benchmark_identity(pipeline.benchmarks[name], pins.dataset) for name in stage.benchmarks
+            }
         if stage.generalisation is not None:
             block["generalisation"] = _generalisation(pipeline, stage, pins)
         return block

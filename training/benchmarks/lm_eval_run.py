@@ -16,7 +16,7 @@ from statistics import stdev
 from typing import Any
 
 from data.errors import UserError
-from training.benchmarks.identity import local_identity, package_version
+from training.benchmarks.identity import hub_commit, local_identity, package_version
 from training.benchmarks.lm_eval_tasks import build_tasks, metric_of
 from training.config.benchmarks import H6, LmEval
 from training.context import StageContext
@@ -80,7 +80,7 @@ def harness_model(context: StageContext, decoder: Decoder, batch_size: int) -> A
 
 def ask(context: StageContext, lm: Any, name: str, block: LmEval, task: str) -> dict[str, Any]:
     """Ask one task over all ranks; returns its rows in order and what they were asked with."""
-    built = build_tasks(name, block, task)
+    built = build_tasks(name, block, task, context.pin)
     made = built.tasks
     metric, wanted = metric_of(task, list(made.values()))
     own: list[dict[str, Any]] = []
@@ -208,7 +208,7 @@ def cached_file(context: StageContext, block: LmEval, task: str) -> Path:
         "task": task,
         "shots": block.shots(task),
         "limit": block.limit,
-        "data": None if data is None else local_identity(data),
+        "data": hub_commit(task, context.pin) if data is None else local_identity(data),
         "dtype": context.stage.dtype,
         "package": package_version("lm_eval"),
     }

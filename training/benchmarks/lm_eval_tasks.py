@@ -5,15 +5,18 @@ from the file named for them alone.
 """
 
 import importlib.util
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.files import read_rows
+from training.benchmarks.identity import hub_commit
 from training.benchmarks.local_rows import Row, not_asked, task_rows
 from training.config.benchmarks import LmEval, LocalData
+from training.config.suggest import nearest
 
 INSTALL = "pip install --no-deps lm-eval==0.4.13, and sacrebleu==2.6.0"
 METRICS = {"arc_challenge": "acc_norm", "hellaswag": "acc_norm", "gsm8k": "exact_match"}
@@ -27,6 +30,7 @@ YAML = {
     "winogrande": "winogrande/default.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
 }
+WORD = re.compile(r"""[^\s"'\[\],:]+""")
 SUBJECT = "The following are multiple choice questions (with answers) about {}.\n\n"
 
 
@@ -34,6 +38,31 @@ def require_lm_eval(name: str) -> None:
     """Raise UserError unless lm-eval can be imported."""
     if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("sacrebleu") is None:
         raise UserError(f"benchmarks.{name}.lm_eval needs lm-eval, which is not installed: {INSTALL}")
+
+
+def require_known(name: str, block: LmEval) -> None:
+    """Raise UserError for a task that lm-eval does not have; the six are known without a search."""
+    others = [task for task in block.tasks if task not in YAML]
+    known = words_of_tasks() if others else set()
+    for task in others:
+        if task not in known:
+            raise UserError(
+                f"benchmarks.{name}.lm_eval.tasks: lm-eval has no task {task}{nearest(task, known)}; "
+                "`lm-eval ls tasks` lists them"
+            )
+
+
+def words_of_tasks() -> set[str]:
+    """Every word of lm-eval's task files, and so every name of a task, group or tag among others.
+
+    The harness's own index takes ten seconds and more to parse; it finds a word that names no task later.
+    """
+    spec = importlib.util.find_spec("lm_eval")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    files = (Path(spec.submodule_search_locations[0]) / "tasks").rglob("*")
+    texts = (file.read_text(encoding="utf-8") for file in files if file.suffix in ("", ".yaml") and file.is_file())
+    return {word for text in texts for word in WORD.findall(text)}
 
 
 @dataclass(frozen=True)
@@ -49,13 +78,19 @@ class Built:
     examples_left_out: int = 0
 
 
-def build_tasks(name: str, block: LmEval, task: str) -> Built:
-    """Build one task of a benchmark; raises UserError where rows cannot be had or do not fit the task."""
+def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] | None = None) -> Built:
+    """Build one task of a benchmark; raises UserError where rows cannot be had or do not fit the task.
+
+    `pin` gives the commit of a hub data set; local rows need none.
+    """
     data = block.local_data.get(task)
     shots = block.shots(task)
     if data is None:
         usual = block.model_copy(update={"num_fewshot": None}).shots(task)
-        return Built(hub_tasks(name, task, shots), block.limit is None and shots == usual)
+        return Built(
+            hub_tasks(name, task, shots, None if pin is None else hub_commit(task, pin)),
+            block.limit is None and shots == usual,
+        )
     where = f"benchmarks.{name}.lm_eval.local_data.{task}"
     test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")
     given = _examples(task, data, f"{where}.fewshot")
@@ -130,12 +165,15 @@ def official_config(task: str) -> dict[str, Any]:
     return dict(load_yaml(entry.yaml_path))
 
 
-def hub_tasks(name: str, task: str, shots: int | None) -> dict[str, Any]:
-    """The task or the tasks of a group with the hub's rows; UserError where there is none or they cannot be fetched."""
+def hub_tasks(name: str, task: str, shots: int | None, commit: str | None) -> dict[str, Any]:
+    """The task or the tasks of a group with the hub's rows, those of the six at `commit`.
+
+    UserError where there is no such task or its rows cannot be fetched.
+    """
     from lm_eval.tasks import TaskManager
 
     try:
-        made: dict[str, Any] = dict(TaskManager().load([task])["tasks"])
+        made = dict(TaskManager().load([task])["tasks"]) if commit is None else tasks_at(task, commit)
     except (KeyError, ValueError) as error:
         raise UserError(f"benchmarks.{name}: lm-eval has no task {task}: {error}") from error
     except (OSError, ConnectionError) as error:
@@ -147,6 +185,20 @@ def hub_tasks(name: str, task: str, shots: int | None) -> dict[str, Any]:
         if shots is not None:
             each.set_config(key="num_fewshot", value=shots)
     return made
+
+
+def tasks_at(task: str, commit: str) -> dict[str, Any]:
+    """One of the six, MMLU by subject, on the rows of its hub data set at a commit."""
+    import lm_eval.tasks
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    path = Path(lm_eval.tasks.__file__).parent / YAML[task]
+    configs = [
+        dict(load_yaml(file)) for file in (sorted(path.parent.glob("mmlu_*.yaml")) if task == "mmlu" else [path])
+    ]
+    revision = {"dataset_kwargs": {"revision": commit}}
+    return {config["task"]: ConfigurableTask(config=config | revision) for config in configs}
 
 
 def metric_of(task: str, made: Sequence[Any]) -> tuple[str, str | None]:

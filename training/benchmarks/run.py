@@ -4,7 +4,7 @@ from typing import Any
 
 from training.benchmarks.human_eval_run import require_human_eval, run_human_eval
 from training.benchmarks.lm_eval_run import run_lm_eval
-from training.benchmarks.lm_eval_tasks import build_tasks, require_lm_eval
+from training.benchmarks.lm_eval_tasks import build_tasks, require_known, require_lm_eval
 from training.config.benchmarks import Benchmark
 from training.context import StageContext
 from training.decode import Decoder
@@ -33,10 +33,11 @@ def _run(
 
 
 def check_benchmark(name: str, benchmark: Benchmark) -> None:
-    """Raise UserError for a package or sandbox that is not there and for files that do not fit their tasks."""
+    """Raise UserError for a package, sandbox or task that is not there and for files that do not fit their tasks."""
     if benchmark.human_eval is not None:
         require_human_eval(name, benchmark.human_eval)
     if benchmark.lm_eval is not None:
         require_lm_eval(name)
+        require_known(name, benchmark.lm_eval)
         for task in benchmark.lm_eval.local_data:
             build_tasks(name, benchmark.lm_eval, task)
