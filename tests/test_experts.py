@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from safetensors.torch import load_file
 
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from tests.test_resume import at_step_end, die
-from tests.tiny_models import add_tokenizer, make_model, write_model
+from tests.tiny_models import add_tokenizer, load, logits, make_model, write_model
 from training.config import ConfigError, load_pipeline
-from training.experts import BIAS, ExpertLoads, load_metrics, moved_bias
+from training.experts import BIAS, ExpertLoads, KeepsExpertBias, load_metrics, moved_bias
+from training.masters import kept_buffers
 from training.world import World
 
 ALONE = World(0, 0, 1)
@@ -213,6 +215,32 @@ def test_balance_not_asked_for_changes_no_fingerprint(tmp_path: Path) -> None:
     with_bias = planned(plain, "sft", "stages.sft.expert_balance=bias")
     assert with_bias.fingerprint != before.fingerprint
     assert planned(plain, "sft", "stages.sft.expert_balance=off").fingerprint != before.fingerprint
+
+
+FINE = 1 + 2**-12
+"""A bias that has no bfloat16."""
+
+
+def with_fine_biases(folder: Path) -> Path:
+    """A model of two layers with experts whose selection biases an engine in bf16 would round."""
+    model = make_model("glm4_moe", **ROUTED)
+    for layer in model.model.layers[1:]:
+        layer.mlp.gate.e_score_correction_bias.copy_(torch.tensor([FINE, 0.0, -FINE, 0.5]))
+    model.save_pretrained(folder)
+    return add_tokenizer(folder)
+
+
+def test_biases_that_an_engine_has_rounded_are_those_of_the_parent_again(tmp_path: Path) -> None:
+    folder = with_fine_biases(tmp_path / "parent")
+    policy, reference = load(folder).bfloat16(), load(folder).bfloat16()
+    trainer = SimpleNamespace(model=policy, ref_model=reference)
+    keeps: Any = KeepsExpertBias(trainer, folder)
+    keeps.on_train_begin(None, None, None)
+    for model in (policy, reference):
+        buffers = kept_buffers(model)
+        assert [buffers[name].tolist() for name in (BIASES, BIASES.replace("1", "2"))] == [[FINE, 0.0, -FINE, 0.5]] * 2
+        assert model.model.layers[1].mlp.gate.weight.dtype == torch.bfloat16
+        assert logits(model).isfinite().all()
 
 
 SUM = """

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.errors import UserError
+from training.surgery.tensors import WeightReader
 from training.world import World, join
 
 BIAS = "e_score_correction_bias"
@@ -123,13 +124,6 @@ class BalanceExperts(TrainerCallback):
     def __init__(self, trainer: Any, loads: ExpertLoads, world: World, speed: float | None):
         self.trainer, self.loads, self.world, self.speed = trainer, loads, world, speed
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called after the engine is made, which in bf16 has cast the biases; `restore` puts saved ones in later."""
-        if self.speed is not None:
-            self._set({name: getattr(router, BIAS) for name, router in self.loads.routers.items()})
-
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called before the trainer logs and saves."""
         loads = self.loads.take(self.world)
@@ -153,18 +147,54 @@ class BalanceExperts(TrainerCallback):
             save_file(biases, str(checkpoint / BIAS_FILE))
 
     def restore(self, checkpoint: Path) -> None:
-        """Put the biases of a checkpoint back."""
+        """Put the biases of a checkpoint back; called after those of the parent were put in."""
         if self.speed is not None:
-            self._set(load_file(checkpoint / BIAS_FILE))
+            put_biases(self.loads.routers, load_file(checkpoint / BIAS_FILE))
 
-    def _set(self, biases: dict[str, torch.Tensor]) -> None:
-        for name, bias_E in biases.items():
-            router = self.loads.routers[name]
-            present_E = getattr(router, BIAS)
-            if present_E.dtype == torch.float32:
-                present_E.copy_(bias_E)
-            else:
-                setattr(router, BIAS, bias_E.to(present_E.device, torch.float32))
+
+class KeepsExpertBias(TrainerCallback):
+    """Puts the parent's selection biases in float32 where an engine in bf16 has cast them, in every kind of stage.
+
+    They are read from the parent's files: ZeRO-3 makes the model in bf16 to begin with.
+    """
+
+    def __init__(self, trainer: Any, parent: Path):
+        self.trainer, self.parent = trainer, parent
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called after the engine is made and has loaded a checkpoint."""
+        for model in (self.trainer.model, getattr(self.trainer, "ref_model", None)):
+            routers = {} if model is None else biased_routers(model)
+            if routers:
+                biases = {name: getattr(router, BIAS) for name, router in routers.items()}
+                put_biases(routers, biases | stored_biases(self.parent))
+
+
+def biased_routers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """The modules with a selection bias among their buffers, by layer."""
+    return {
+        layer_name(name): module
+        for name, module in model.named_modules()
+        if BIAS in dict(module.named_buffers(recurse=False))
+    }
+
+
+def stored_biases(folder: Path) -> dict[str, torch.Tensor]:
+    """The selection biases in a model's folder ([E] each), in float32, by layer."""
+    with WeightReader(folder) as reader:
+        return {layer_name(name): reader.read(name).float() for name in reader.names if name.endswith(BIAS)}
+
+
+def put_biases(routers: dict[str, Any], biases: dict[str, torch.Tensor]) -> None:
+    """Set each router's selection bias, in float32 whatever it was."""
+    for name, router in routers.items():
+        present_E = getattr(router, BIAS)
+        if present_E.dtype == torch.float32:
+            present_E.copy_(biases[name])
+        else:
+            setattr(router, BIAS, biases[name].to(present_E.device, torch.float32))
 
 
 class SavesExpertBias:

@@ -24,6 +24,7 @@ from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.difficulty import PASS_RATES
 from training.engine import require_engine
+from training.experts import KeepsExpertBias
 from training.facts import reward_facts, tokenizer_facts
 from training.fast_paths import in_words
 from training.gradient_buckets import share_gradient_buckets
@@ -184,6 +185,7 @@ def attach(
     step_rows = [] if hasattr(trainer, "on_round") else [StepRows(context, trainer, usable)]
     health = HealthCallback(context, callback, step_rows[0] if step_rows else trainer.on_round)
     lowering = lower_learning_rate(context.folder, trainer, context.world)
+    trainer.add_callback(KeepsExpertBias(trainer, context.training_parent))
     for hook in (resume, *lowering, callback, *measuring, preemption, *step_rows, health, *profile_hooks(context)):
         trainer.add_callback(hook)
     count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
