@@ -7,8 +7,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from benchmarks.plan_shipped import document
 from launch.cli import main
 from training.config.sweep import load_sweep
+from training.environment import has_accelerator
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = ("accelerate", "deepspeed", "sweeps")
@@ -62,3 +64,9 @@ def test_sweep_shipped_loads_with_points_that_differ(sweep: str) -> None:
     points = load_sweep(sweep).points
     assert len(points) >= 2
     assert len({point.name for point in points}) == len(points)
+
+
+@pytest.mark.skipif(has_accelerator(), reason="on a GPU the CPU pipelines are planned for it")
+def test_the_page_of_shipped_plans_says_what_plan_says() -> None:
+    written = (ROOT / "docs" / "shipped_plans.md").read_text()
+    assert written == document(), "write it again: python -m benchmarks.plan_shipped > docs/shipped_plans.md"

@@ -113,6 +113,9 @@ def check(path: Path, rows: list[dict[str, Any]], purpose: str, form: str | None
     canonical_json(made.rows).encode()
     prompt_texts(made.rows)
     for row in made.rows:
+        if purpose == "text":
+            assert row["text"].strip()
+            continue
         assert row["prompt"][0]["role"] == "system"
         for column in {"sft": ["completion"], "preference": ["chosen", "rejected"], "prompt": []}[purpose]:
             assert row[column][0]["role"] == row[column][-1]["role"] == "assistant"

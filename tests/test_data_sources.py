@@ -61,7 +61,7 @@ def test_load_rows_every_file_kind_gives_the_same_rows(tmp_path: Path, suffix: s
         ("a.csv", "prompt,answer\nx,1\ny\n", r"a\.csv:3: .* 2 fields"),
         ("a.csv", "prompt,answer\nx,1,2\n", r"a\.csv:2:"),
         ("a.parquet", "no parquet", "not a readable Parquet"),
-        ("a.txt", "x", r"suffix '\.txt' is not read; use \.json"),
+        ("a.xml", "x", r"suffix '\.xml' is not read; use \.json"),
         ("a.jsonl", "", "has no rows"),
         ("a.json", "[]", "has no rows"),
         ("a.csv", "prompt,answer\n", "has no rows"),
