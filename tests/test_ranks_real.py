@@ -264,3 +264,15 @@ def signalled(self, args, state, *rest, **kwargs):
 Preemption.on_step_end = signalled
 sys.exit(main())
 """
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_ranks_zero3_saves_an_adapter_and_its_child_merges_it(tmp_path: Path) -> None:
+    """Rank 0 alone loads whole weights for both, while transformers would deal them out: once it waited for ever."""
+    first = stage("sft", "first", folder=tmp_path, lora={"r": 4, "save": "adapter"})
+    config = write_pipeline(tmp_path, first, stage("sft", "second", folder=tmp_path))
+    for name in ("first", "second"):
+        assert start_ourselves(config, name, tmp_path / "run", two_ranks(3)) == 0
+        assert_two_ranks_did_it(folder_of(config, tmp_path / "run", name), zero_stage=3)
+    assert (folder_of(config, tmp_path / "run", "first") / "model" / "adapter_config.json").is_file()

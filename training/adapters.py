@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from data.errors import UserError
 from training.model_files import CARD_NAME
-from training.models import BASE_LINK, load_policy
+from training.models import BASE_LINK, load_policy, whole_on_this_rank
 from training.reward_scores import load_reward_model
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def quantized_policy(folder: Path, attention: str | None) -> "PreTrainedModel":
 def _adapted(parent: Path, stage: Any, state: dict[str, Any]) -> Any:
     from peft import get_peft_model
 
-    plain = load_reward_model(parent) if stage.kind == "reward_model" else load_policy(parent)
+    with whole_on_this_rank():
+        plain = load_reward_model(parent) if stage.kind == "reward_model" else load_policy(parent)
     model = get_peft_model(plain, lora_config(stage.lora, stage.kind))
     unknown = model.load_state_dict(state, strict=False).unexpected_keys
     untrained = [name for name, p in model.named_parameters() if p.requires_grad and name not in state]

@@ -6,6 +6,8 @@ folder's template and special tokens have a hash, because a chat template that d
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,21 @@ def load_policy(folder: Path, dtype: str = "float32", attention: str | None = No
     if attention is not None:
         options["attn_implementation"] = attention
     return AutoModelForCausalLM.from_pretrained(str(folder), **options)
+
+
+@contextmanager
+def whole_on_this_rank() -> Iterator[None]:
+    """Inside, weights are loaded whole by the rank that asks: while ZeRO-3 is on, transformers 5.23 would deal them out
+    among all ranks, and one rank that loads alone would wait for the others for ever.
+    """
+    from transformers.integrations import deepspeed
+
+    held = deepspeed._hf_deepspeed_config_weak_ref
+    deepspeed.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        deepspeed._hf_deepspeed_config_weak_ref = held
 
 
 def adapter_base(folder: Path) -> Path:

@@ -35,7 +35,7 @@ from training.ledger import time_trainer
 from training.masters import save_artifact
 from training.metrics import MetricsCallback, training_flops
 from training.mixture import seen_lines
-from training.models import check_unchanged_template, load_policy, load_tokenizer
+from training.models import check_unchanged_template, load_policy, load_tokenizer, whole_on_this_rank
 from training.preemption import Preemption
 from training.probe import probe_hooks
 from training.profiling import profile_hooks
@@ -226,7 +226,7 @@ def plain_parent(context: StageContext) -> Path:
         return parent
     merged = context.folder / "merged_parent"
     if context.world.is_main and not merged.is_dir():
-        with whole_folder(merged) as folder:
+        with whole_folder(merged) as folder, whole_on_this_rank():
             load_policy(parent).save_pretrained(str(folder))
     barrier(context.world)
     return merged
