@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def test_outlet_swallows_what_a_lost_terminal_raises() -> None:
         print("nobody hears", file=Outlet(Lost(target.fileno())))
 
 
+@pytest.fixture
+def on_a_terminal() -> Iterator[None]:
+    """HUP as a shell on a terminal leaves it, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("on_a_terminal")
 def test_end_of_the_terminal_checkpoints_and_ends_with_75(tmp_path: Path) -> None:
     process = start_runner(tmp_path / "log", CHECKPOINTING.format(seconds=60))
     assert process.stdout is not None
