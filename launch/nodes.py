@@ -20,10 +20,9 @@ from launch.signals import SignalInbox
 from training.config import Runtime
 from training.exit_codes import FAILED, PREEMPTED
 from training.walltime import END_TIME_VARIABLE
+from training.world import LATE_FILE_S
 
 POLL_S = 0.2
-LATE_FILE_S = 30.0
-"""How long a file that another node has written may take to be seen here (NFS caches directories)."""
 
 
 def end_path(logs: Path, label: str, node: int) -> Path:

@@ -16,13 +16,11 @@ from typing import Any
 from training.identity import file_sha256
 from training.record import flush, write_json
 from training.whole_folder import flush_tree
-from training.world import World, gather
+from training.world import LATE_FILE_S, World, gather
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 POLL_S = 0.2
-LATE_FILE_S = 30.0
-"""How long a file that another node has written may take to be seen here (NFS caches directories)."""
 
 
 def commit(checkpoint: Path, keep: int, facts: dict[str, Any]) -> None:
@@ -109,8 +107,8 @@ def newest_whole(folder: Path, world: World, facts: dict[str, Any]) -> Path | No
         return None
     whole, found = folder / chosen["name"], chosen["facts"]
     _wait_for(whole, [*chosen["files"], MANIFEST])
-    differing = [f"{key} was {found.get(key)}, is {facts.get(key)}" for key in facts if found.get(key) != facts[key]]
-    differing = [words for words in differing if not words.startswith("processes ")]
+    changed = [key for key in facts if key != "processes" and found.get(key) != facts[key]]
+    differing = [f"{key} was {found.get(key)}, is {facts[key]}" for key in changed]
     if differing:
         raise UserError(
             f"{whole} cannot be resumed: {'; '.join(differing)}. Put it back as it was, or remove the stage's "

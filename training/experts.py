@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.errors import UserError
+from training.models import without_adapters
 from training.surgery.tensors import WeightReader
 from training.world import World, join
 
@@ -73,7 +74,7 @@ class ExpertLoads:
 
 def is_router(model: Any, module: torch.nn.Module) -> bool:
     """Whether a module is one that transformers records router logits of: it returns (logits, weights, experts)."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = without_adapters(model)
     recorded = getattr(plain, "_can_record_outputs", None) or getattr(_backbone(plain), "_can_record_outputs", None)
     recorder = (recorded or {}).get("router_logits")
     target = getattr(recorder, "target_class", recorder)
@@ -81,7 +82,7 @@ def is_router(model: Any, module: torch.nn.Module) -> bool:
 
 
 def _backbone(model: Any) -> torch.nn.Module:
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = without_adapters(model)
     return getattr(plain, "base_model", plain)
 
 
@@ -242,5 +243,5 @@ def require_balance(stage: Any, trainer: Any, loads: ExpertLoads) -> None:
 
 def has_auxiliary_loss(model: Any) -> bool:
     """Whether the architecture's own modelling file has the load-balancing loss that TRL adds."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = without_adapters(model)
     return hasattr(sys.modules[type(plain).__module__], "load_balancing_loss_func")

@@ -9,6 +9,7 @@ from typing import Any
 
 from training.alike_rows import may_reorder
 from training.head import HEAD_OUTPUTS, why_not_trained_positions, why_trl_head
+from training.models import without_adapters
 from training.shared_context import why_not_shared
 from training.signal_rows import may_skip_silent_rows
 
@@ -22,8 +23,7 @@ def found(trainer: Any, kind: str) -> Iterator[tuple[str, str | None]]:
     """Yield each fast path that a stage of this kind may take, and the reason where it does not."""
     if kind not in HEAD_OUTPUTS:
         return
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = without_adapters(trainer.accelerator.unwrap_model(trainer.model))
     head = why_trl_head(trainer) or why_not_trained_positions(plain, trainer.accelerator.device)
     yield HEAD, head
     if kind in ("dpo", "grpo"):

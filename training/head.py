@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
+from training.models import without_adapters
 from training.shared_context import can_share_contexts, share_contexts, trained_hidden
 
 TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits are 100 MB
@@ -79,7 +80,7 @@ def use_trained_positions_head(trainer: Any, kind: str) -> None:
     if trainer.args.bf16 or trainer.args.fp16:
         reference = None  # accelerate has wrapped its forward in autocast already
     for model, fields in ((trainer.model, outputs), (reference, ("log_probs",))):
-        plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+        plain = without_adapters(model)
         if isinstance(plain, PreTrainedModel) and can_score_trained_positions(plain, trainer.accelerator.device):
             score_trained_positions(plain, temperature, fields)
 

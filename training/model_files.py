@@ -11,9 +11,10 @@ CARD_MARK = "# Written by posttrain from the records of the run"
 """How a card's YAML block begins: a comment, so a README.md of anyone else is a file of the model like any other."""
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Every file of a model folder at any depth, in order of path, without our card; hidden files included."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not is_card(path))
+def model_files(folder: Path, hidden: bool = True) -> list[Path]:
+    """Every file of a model folder at any depth, in order of path, without our card; hidden files if asked for."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not is_card(path))
+    return sorted(path for path in files if hidden or not path.name.startswith("."))
 
 
 def is_card(path: Path) -> bool:

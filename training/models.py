@@ -52,6 +52,11 @@ def whole_on_this_rank() -> Iterator[None]:
         deepspeed._hf_deepspeed_config_weak_ref = held
 
 
+def without_adapters(model: Any) -> Any:
+    """The transformers model inside peft's wrapper; the model itself where there is none."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def adapter_base(folder: Path) -> Path:
     """Return the folder of the weights an adapter belongs to."""
     link = json.loads((folder / BASE_LINK).read_text())

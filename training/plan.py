@@ -151,7 +151,7 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         return {"bundled": name, **spec}
     folder = Path(model).expanduser()
     if folder.is_dir():
-        files = [path for path in model_files(folder) if not path.name.startswith(".")]
+        files = model_files(folder, hidden=False)
         if not (folder / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
         return {"files": {str(path.relative_to(folder)): _file_hash(path) for path in files}}

@@ -78,7 +78,6 @@ class ReferenceLogps:
         """What decides the numbers beside weights and tokens."""
         stage, arguments = self.context.stage, self.arguments
         return {
-            "what": NAME,
             "bf16": arguments.bf16,
             "fp16": arguments.fp16,
             "attention": stage.attention,

@@ -59,9 +59,9 @@ def save(trainer: Any, world: World, checkpoint: Path, write: Callable[[], None]
 
     Returns, on every rank, whether it exists. Tells where it does not.
     """
-    (wanting,) = {*gather(world, want_of_room(trainer, checkpoint) if world.is_main else None)} - {None} or {None}
-    failures = [wanting]
-    if wanting is None:
+    wanting = gather(world, want_of_room(trainer, checkpoint) if world.is_main else None)[0]
+    failures = [] if wanting is None else [wanting]
+    if not failures:
         noted: list[str] = []
         with noting_failed_writes(noted, checkpoint), guarded_writers(trainer, noted, checkpoint):
             write()

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
 from training.json_lines import Appender, whole_lines
+from training.model_files import model_files
 
 SCORES_VERSION = 2
 
@@ -24,8 +25,7 @@ def model_files_key(folder: Path, settings: dict[str, Any]) -> str:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    files = [path for path in files if path.suffix != ".md"]  # a card decides nothing
+    files = model_files(folder, hidden=False)
     content = {str(path.relative_to(folder)): file_sha256(path, default_cache_dir()) for path in files}
     return sha256_text(canonical_json({"version": SCORES_VERSION, "files": content, **settings}))
 

@@ -11,6 +11,8 @@ from data.errors import UserError
 
 COLLECTIVE_TIMEOUT_VARIABLE = "POSTTRAIN_COLLECTIVE_TIMEOUT_S"
 """Seconds a rank waits in a collective before torch ends it; unset, torch's own: 30 minutes, 10 under NCCL."""
+LATE_FILE_S = 30.0
+"""How long a file that another node has written may take to be seen here (NFS caches directories)."""
 
 
 @dataclass(frozen=True)
