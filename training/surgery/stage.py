@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data.errors import UserError
 from training.context import StageContext, StageResult
 from training.facts import tokenizer_facts
 from training.models import check_unchanged_template, load_tokenizer
@@ -21,7 +22,7 @@ Write = Callable[[Path], dict[str, Any]]
 
 def make_model(context: StageContext, write: Write) -> StageResult:
     """Return a surgery stage's result; `write` fills the folder it is given with weights and config, and returns what
-    the record's metrics say of it.
+    the record's metrics say of it. A UserError of `write` is led by the key at fault; here it gets the stage.
     """
     context.ledger.begin()
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
@@ -33,7 +34,10 @@ def make_model(context: StageContext, write: Write) -> StageResult:
     context.state.update(force=True, phase="save")
     if context.world.is_main:
         with context.ledger.timing("checkpoint"):
-            metrics = write(folder)
+            try:
+                metrics = write(folder)
+            except UserError as error:
+                raise UserError(f"stages.{context.stage.name}.{error}") from error
             tokenizer.save_pretrained(str(folder))
         context.say(f"{metrics['parameters']:,} parameters in {folder}")
     else:

@@ -34,10 +34,7 @@ def run(context: StageContext) -> StageResult:
     stage = context.stage
 
     def write(folder: Path) -> dict[str, Any]:
-        try:
-            return upcycle(context.parent_model, folder, stage, context.seed, context.state.rows_done)
-        except UserError as error:
-            raise UserError(f"stages.{stage.name}.{error}") from error
+        return upcycle(context.parent_model, folder, stage, context.seed, context.state.rows_done)
 
     return make_model(context, write)
 

@@ -22,10 +22,7 @@ def run(context: StageContext) -> StageResult:
     stage = context.stage
 
     def write(folder: Path) -> dict[str, Any]:
-        try:
-            return upscale(context.parent_model, folder, stage.drop_layers, stage.save_dtype, context.state.rows_done)
-        except UserError as error:
-            raise UserError(f"stages.{stage.name}.{error}") from error
+        return upscale(context.parent_model, folder, stage.drop_layers, stage.save_dtype, context.state.rows_done)
 
     return make_model(context, write)
 
