@@ -84,7 +84,7 @@ def _row(model: str, stage: StageView, theirs: dict[str, dict[str, int]]) -> Gen
     block = _block(stage)
     assert block is not None
     transfer = {}
-    for part, mine in _outcomes(stage, block["trained_by"]).items():
+    for part, mine in (_outcomes(stage, block["trained_by"]) if theirs else {}).items():
         shared = [item for item in mine if item in theirs.get(part, {})]
         if part in TRANSFER_PARTS and shared:
             before, after = [theirs[part][item] for item in shared], [mine[item] for item in shared]
@@ -96,7 +96,7 @@ def _outcomes(stage: StageView, own: Collection[str] = ()) -> dict[str, dict[str
     """Part -> item -> right or wrong, of the items that belong to a model that the stages `own` trained; () is all."""
     found: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     suites = {suite_of(part): part for part in PARTS}
-    for row in stage.lines("items.jsonl"):
+    for row in stage.items:
         if row["suite"] in suites and (not own or counts_for(own, row.get("stages"))):
             found[suites[row["suite"]]][row["item"]] = row["correct"]
     return found

@@ -169,7 +169,7 @@ def _unusable(run: RunView) -> list[str]:
             for suite, score in _recorded(stage).items()
             if not _is_score(score)
         ]
-        broken = sum(not row.keys() >= ITEM_KEYS for row in stage.lines("items.jsonl"))
+        broken = sum(not row.keys() >= ITEM_KEYS for row in stage.items)
         if broken:
             found.append(f"{stage.name}: {broken} lines of items.jsonl are not as written, left out of comparisons")
     return found
@@ -220,7 +220,7 @@ def item_rows(evaluations: dict[str, StageView]) -> dict[str, dict[str, dict[str
     """Suite -> item id -> row of items.jsonl."""
     rows: dict[str, dict[str, dict[str, Any]]] = {suite: {} for suite in evaluations}
     for folder_stage in {id(stage): stage for stage in evaluations.values()}.values():
-        for row in folder_stage.lines("items.jsonl"):
+        for row in folder_stage.items:
             if row.keys() >= ITEM_KEYS and evaluations.get(row["suite"]) is folder_stage:
                 rows[row["suite"]][str(row["item"])] = row
     return rows

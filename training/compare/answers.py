@@ -35,11 +35,11 @@ class SuitePair:
 def suite_pairs(runs: Sequence[NamedRun]) -> list[SuitePair]:
     """Each run's models against the first run's of the same name; where the last measured models have other names,
     these too."""
-    return [pair for run in runs[1:] for pair in _against(runs[0], run)]
+    first = _Measured(runs[0])
+    return [pair for run in runs[1:] for pair in _against(first, _Measured(run))]
 
 
-def _against(first: NamedRun, second: NamedRun) -> list[SuitePair]:
-    before, after = _Measured(first), _Measured(second)
+def _against(before: "_Measured", after: "_Measured") -> list[SuitePair]:
     models = [(name, name) for name in after.scores if name in before.scores]
     ends = [list(side.scores)[-1:] for side in (after, before)]
     if all(ends) and ends[0] != ends[1]:
@@ -48,7 +48,7 @@ def _against(first: NamedRun, second: NamedRun) -> list[SuitePair]:
     for model, other in models:
         for suite, score in after.scores[model].items():
             if suite in before.scores[other]:
-                found.append(_pair(first, second, before, after, (model, other, suite), score))
+                found.append(_pair(before, after, (model, other, suite), score))
     return found
 
 
@@ -56,31 +56,24 @@ class _Measured:
     """The scores and item rows of a run's measured models."""
 
     def __init__(self, run: NamedRun) -> None:
+        self.label = run.label
         self.scores = {row.name: row.scores for row in run.summary.rows if row.scores}
         self.items = {name: item_rows(evaluations_by_suite(run.view, name)) for name in self.scores}
 
 
-def _pair(
-    first: NamedRun,
-    second: NamedRun,
-    before: _Measured,
-    after: _Measured,
-    names: tuple[str, str, str],
-    score: SuiteScore,
-) -> SuitePair:
+def _pair(before: _Measured, after: _Measured, names: tuple[str, str, str], score: SuiteScore) -> SuitePair:
     model, other, suite = names
     mine, theirs = after.items[model].get(suite, {}), before.items[other].get(suite, {})
     shared = [item for item, row in mine.items() if item in theirs and _question(row) == _question(theirs[item])]
     comparison = paired(
-        (f"{second.label}: {model}", f"{first.label}: {other}"),
+        (f"{after.label}: {model}", f"{before.label}: {other}"),
         suite,
         {item: mine[item] for item in shared},
         {item: theirs[item] for item in shared},
     )
     changes = [int(mine[item]["correct"]) - int(theirs[item]["correct"]) for item in shared]
     return SuitePair(
-        second.label,
-        first.label,
+        *(after.label, before.label),
         *(model, other, suite),
         *(score, before.scores[other][suite]),
         comparison,

@@ -71,6 +71,11 @@ class StageView:
         """The lines of metrics.jsonl, one an optimizer step."""
         return self.lines("metrics.jsonl")
 
+    @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """The lines of items.jsonl, one an item that an evaluation asked."""
+        return self.lines("items.jsonl")
+
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The objects of a JSON-lines file in the stage folder; empty when there is none."""
         return read_lines(self.folder / name) if self.folder is not None else []

@@ -64,7 +64,7 @@ def _questions(run: RunView) -> list[Markup]:
     suites: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     for model in run.models:
         for stage in run.evaluations(model.name):
-            for row in stage.lines("items.jsonl") if stage.record else []:
+            for row in stage.items if stage.record else []:
                 suites.setdefault(row["suite"], {}).setdefault(model.name, {}).setdefault(str(row["item"]), row)
     blocks = []
     for suite, answers in list(suites.items())[:MOST_SUITES]:
