@@ -65,7 +65,7 @@ class Machine:
             "precious": precious.read_text(),
             "mode": (status.st_mode, status.st_uid, status.st_mtime_ns),
             "attributes": os.listxattr(precious),
-            "victim": Path(f"/proc/{self.victim.pid}/stat").read_text().rpartition(")")[2].split()[0],
+            "victim": _runs(self.victim.pid),
             "niceness": os.getpriority(os.PRIO_PROCESS, self.victim.pid),
             "cores": os.sched_getaffinity(self.victim.pid),
             "connections": [name for name, listener in self.sockets.items() if _was_reached(listener)],
@@ -103,7 +103,8 @@ def attack(hostile: Hostile, target: Machine, level: str, monkeypatch: pytest.Mo
     completion = f"```python\n{target.fill(hostile.source)}```"
     (score,) = code([completion], [""], [tests], timeout_s=0.5, memory_mb=MEMORY_MB, partial=True, sandbox=level)
     assert time.monotonic() - began < LONGEST_S
-    assert _settled(target, before) == before
+    after = _settled(target, before)
+    assert after == before, {name: (before[name], now) for name, now in after.items() if now != before[name]}
     assert results
     for result in results:
         told = result.stdout + result.stderr
@@ -159,6 +160,11 @@ def _was_reached(listener: socket.socket) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process is neither stopped, traced nor dead; one that has just begun is not asleep yet."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "RSD"
 
 
 def _left_over() -> list[str]:
