@@ -15,9 +15,10 @@ from typing import Any
 from data.errors import UserError
 from launch.lock import process_birth
 from launch.status import headline, host_of, runners
+from training.alarms import ALARMS, in_brief
 from training.balance import balance_words, is_straggling
 from training.json_lines import whole_lines
-from training.rank_state import read_rank_states, state_path
+from training.rank_state import bad_end, read_rank_states, state_path
 from training.record import read_record
 from training.run_folder import RunFolder
 
@@ -102,7 +103,7 @@ class BoardReader:
             return Standing(name, LEFT if folder.is_dir() and not running else WAITING)
         first = states[0]
         steps = [state["step"] for state in states if state.get("step") is not None]
-        ended = next((state for state in states if state.get("outcome") not in (None, "done")), None)
+        ended, message = bad_end(states) or (None, "")
         silent = self._silent(folder, states)
         eta = first.get("eta_s")
         return Standing(
@@ -114,7 +115,7 @@ class BoardReader:
             (eta[0], eta[1], eta[2]) if isinstance(eta, list) and len(eta) == 3 else None,
             first.get("metrics") or {},
             first.get("tokens_per_s"),
-            "" if ended is None else str(ended.get("message") or "").strip().split("\n")[0],
+            message,
             (*alarms(folder), *straggler(first.get("balance"), states), *silent),
         )
 
@@ -131,10 +132,10 @@ class BoardReader:
         return found
 
 
-def _state(states: list[dict[str, Any]], ended: dict[str, Any] | None, folder: Path, running: bool) -> str:
+def _state(states: list[dict[str, Any]], ended: str | None, folder: Path, running: bool) -> str:
     """running, or how it ended: the outcome of a rank that did not end well; `unfinished` where nobody works on it."""
     if ended is not None:
-        return str(ended["outcome"]).replace("_", " ")
+        return ended
     alive = running or any(_may_live(state, folder, rank) for rank, state in enumerate(states))
     return RUNNING if alive else LEFT
 
@@ -153,8 +154,7 @@ def _may_live(state: Mapping[str, Any], folder: Path, rank: int) -> bool:
 
 def alarms(folder: Path) -> list[str]:
     """What detectors found in a stage, one sentence each."""
-    rows = whole_lines(folder / "alarms.jsonl")
-    return [f"{row.get('detector')} at step {row.get('step')}: {row.get('message')}" for row in rows]
+    return [in_brief(alarm) for alarm in whole_lines(folder / ALARMS)]
 
 
 def straggler(facts: Mapping[str, Any] | None, states: list[dict[str, Any]]) -> list[str]:

@@ -4,10 +4,10 @@ import argparse
 import json
 
 from launch.compare_view import print_comparison
-from launch.data_command import write_page
 from launch.find_run import find_runs
 from training.compare.comparison import compare_runs, comparison_json
 from training.compare.page import comparison_page
+from training.whole_text import write_whole
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -18,7 +18,7 @@ def compare(arguments: argparse.Namespace) -> int:
     else:
         print_comparison(compared)
     if arguments.html is not None:
-        write_page(arguments.html, comparison_page(compared))
+        write_whole(arguments.html, comparison_page(compared))
         if not arguments.json:
             print(f"\npage: {arguments.html}")
     return 0

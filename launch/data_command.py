@@ -1,12 +1,12 @@
 """What `posttrain data` does: examine, print, write one page and one file of flagged rows a stage."""
 
 import argparse
-from pathlib import Path
 
 from data.accounting import write_dropped
 from data.errors import UserError
 from launch.data_view import print_diagnosis
 from launch.without_model import open_without_model
+from training.whole_text import write_whole
 
 FOLDER = "data"
 """The folder in a run's own in which pages and flagged rows lie."""
@@ -36,18 +36,10 @@ def examine_pipeline(arguments: argparse.Namespace) -> int:
         if diagnosis.refusal is not None:
             refused.append(diagnosis.refusal)
     page = arguments.html or folder / "data.html"
-    write_page(page, data_page(pipeline.name, sections))
+    write_whole(page, data_page(pipeline.name, sections))
     print(f"page: {page}")
     for listed in sorted(folder.glob("*.jsonl")):
         print(f"row numbers: {listed}")
     if refused:
         raise UserError("\n".join(refused))
     return 0
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write the page in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

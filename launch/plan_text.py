@@ -18,8 +18,9 @@ from training.config import (
     UpcycleStage,
     UpscaleStage,
 )
+from training.config.batch_checks import UNITS
 from training.config.deepspeed_file import auto_lines
-from training.estimate.batch_algebra import UNITS, algebra, in_words
+from training.estimate.batch_algebra import algebra, in_words
 from training.estimate.parameters import count
 from training.estimate.shape import shape_of
 from training.mixture import planned_lines

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError
+from launch.words import size
 from training.model_files import CARD_NAME
-from training.record import RECORD_NAME, read_record, verify_record
+from training.record import RECORD_NAME, read_record, verify_record, weights_sha256
 
 REPOSITORY = re.compile(r"^[\w-][\w.-]*/[\w-][\w.-]*$")
-WEIGHTS = (".safetensors", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Publication:
     def text(self) -> str:
         """What would be uploaded where, a line a file."""
         sizes = {place: path.stat().st_size for place, path in self.files.items()}
-        lines = [f"{self.stage} -> {self.repo} on the hub: {len(sizes)} files, {_size(sum(sizes.values()))}"]
-        return "\n".join([*lines, *(f"  {place}  {_size(size)}" for place, size in sizes.items())])
+        lines = [f"{self.stage} -> {self.repo} on the hub: {len(sizes)} files, {size(sum(sizes.values()))}"]
+        return "\n".join([*lines, *(f"  {place}  {size(count)}" for place, count in sizes.items())])
 
 
 def publication(folder: Path, repo: str) -> Publication:
@@ -40,7 +40,7 @@ def publication(folder: Path, repo: str) -> Publication:
     record = read_record(folder)
     if record is None:
         raise UserError(f"{folder} has no {RECORD_NAME}; give the folder of a finished stage")
-    if not any(name.endswith(WEIGHTS) for name in record["files"]):
+    if weights_sha256(record) is None:
         raise UserError(
             f"{folder} is of kind {record['kind']} and left no weights; give a stage that did, best an export"
         )
@@ -75,10 +75,3 @@ def upload(planned: Publication, private: bool) -> str:
     except (HfHubHTTPError, OSError) as error:
         raise UserError(f"the hub did not take {planned.repo}: {error}; hf auth login signs in") from error
     return str(done.commit_url)
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"

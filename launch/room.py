@@ -30,15 +30,14 @@ def bytes_needed(pipeline: Pipeline, planned: list[PlannedStage]) -> int:
         base = shape_of(find_config(pipeline.model))
     except UserError:
         return 0
-    largest = [base, *stage_shapes(pipeline, base).values()]
-    parameters = max(count(shape).total for shape in largest)
+    shapes = stage_shapes(pipeline, base)
+    parameters = max(count(shape).total for shape in [base, *shapes.values()])
     to_do = [each.stage for each in planned if each.state != "done"]
     training = [stage for stage in to_do if isinstance(stage, ModelStage)]
     whole = [stage for stage in training if stage.lora is None]
     kept = pipeline.runtime.keep_checkpoints + 1 if pipeline.runtime.checkpoint_every else 1
     merged = [stage for stage in training if stage.lora is None or stage.lora.save == "merged"]
     weights = sum(WEIGHT_BYTES[stage.save_dtype] for stage in merged)
-    shapes = stage_shapes(pipeline, base)
     made = [stage for stage in to_do if isinstance(stage, SurgeryStage)]
     surgery = sum(count(shapes[stage.name]).total * WEIGHT_BYTES[stage.save_dtype or "float32"] for stage in made)
     return surgery + parameters * (weights + (CHECKPOINT_BYTES * kept if whole else 0))

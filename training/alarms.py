@@ -8,11 +8,16 @@ from training.json_lines import whole_lines
 ALARMS = "alarms.jsonl"
 
 
+def in_brief(alarm: dict[str, Any]) -> str:
+    """An alarm in one sentence: which detector, when, what it found."""
+    return f"{alarm.get('detector')} at step {alarm.get('step')}: {alarm.get('message')}"
+
+
 def said(alarm: dict[str, Any]) -> str:
     """An alarm in one line, with the lines of samples.jsonl that show it."""
     lines = ", ".join(str(number) for number in alarm["samples"])
     shown = f"; see samples.jsonl, line {lines}" if lines else ""
-    return f"{alarm['detector']} at step {alarm['step']}: {alarm['message']}{shown}"
+    return f"{in_brief(alarm)}{shown}"
 
 
 def newest_alarms(folder: Path) -> list[str]:

@@ -4,14 +4,14 @@ It lies in `best-<step>` of the stage's folder, renamed once it is written: the 
 earlier best stays as long as a resume may need it: a checkpoint from before the newer one is still there.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import committed
+from training.checkpoint import committed, step_of
 from training.context import StageContext
+from training.json_lines import whole_lines
 from training.whole_folder import settle
 from training.world import gather
 
@@ -45,7 +45,7 @@ def drop_surpassed(folder: Path) -> None:
     A resume needs the best up to its checkpoint.
     """
     kept = kept_steps(folder)
-    resumable = [int(path.name.rpartition("-")[2]) for path in committed(folder / "checkpoints")]
+    resumable = [step_of(path) for path in committed(folder / "checkpoints")]
     needed = {max((step for step in kept if step <= at), default=None) for at in resumable}
     _drop(folder, [step for step in kept[:-1] if step not in needed])
 
@@ -94,6 +94,5 @@ def _take(context: StageContext, metrics: Path) -> dict[str, Any] | None:
     step, suite, model = steps[-1], context.stage.probe.keep_best, context.folder / "model"
     shutil.rmtree(model, ignore_errors=True)
     shutil.copytree(best_folder(context.folder, step), model, symlinks=True)
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").split("\n") if line]
-    (accuracy,) = [row[f"probe/{suite}/accuracy"] for row in rows if row["step"] == step]
+    (accuracy,) = [row[f"probe/{suite}/accuracy"] for row in whole_lines(metrics) if row["step"] == step]
     return {"suite": suite, "step": step, "accuracy": accuracy}

@@ -72,20 +72,17 @@ def _packaged_file(spec: dict[str, Any]) -> Path:
 
 
 def _convert_gguf(spec: dict[str, Any], target: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
+
+    from training.models import load_gguf
 
     path = _packaged_file(spec)
     size_mb = path.stat().st_size / 1e6
     print(f"base  converting {path.name} ({size_mb:.0f} MB) to float32 safetensors, once, about 30 s ...", flush=True)
     transformers_logging.disable_progress_bar()
-    where: dict[str, Any] = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    model = AutoModelForCausalLM.from_pretrained(
-        **where, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-    )
-    model.save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    load_gguf(path).save_pretrained(target)
     tokenizer.save_pretrained(target)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from training.models import eos_ids, load_policy, load_tokenizer, require_chat
+from training.models import eos_ids, load_gguf, load_policy, load_tokenizer, require_chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -77,7 +77,7 @@ def open_chat(folder: Path, gguf_file: str | None, system: str | None, settings:
     """Load a model folder, an adapter with its base, or a GGUF file; UserError where it has no template or no end."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -87,11 +87,9 @@ def open_chat(folder: Path, gguf_file: str | None, system: str | None, settings:
     if gguf_file is None:
         tokenizer, model = load_tokenizer(folder), load_policy(folder, dtype)
     else:
-        where: dict[str, Any] = {"pretrained_model_name_or_path": str(folder), "gguf_file": gguf_file}
-        tokenizer = require_chat(AutoTokenizer.from_pretrained(**where), folder / gguf_file)
-        model = AutoModelForCausalLM.from_pretrained(
-            **where, quantization_config=GgufConfig(dequantize=True), dtype=getattr(torch, dtype)
-        )
+        path = folder / gguf_file
+        tokenizer = require_chat(AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name), path)
+        model = load_gguf(path, dtype)
     return Chat(model.to("cuda") if on_gpu else model, tokenizer, system, settings)
 
 

@@ -19,7 +19,7 @@ from training.whole_folder import flush_tree
 from training.world import LATE_FILE_S, World, gather
 
 MANIFEST = "manifest.json"
-_NAME = re.compile(r"checkpoint-(\d+)")
+_NAME = re.compile(r"checkpoint-\d+")
 POLL_S = 0.2
 
 
@@ -37,8 +37,12 @@ def commit(checkpoint: Path, keep: int, facts: dict[str, Any]) -> None:
 
 def _by_step(folder: Path) -> list[Path]:
     """The `checkpoint-N` folders, oldest first; those set aside as damaged bear another name."""
-    steps = {path: _NAME.fullmatch(path.name) for path in folder.glob("checkpoint-*")}
-    return sorted((path for path, match in steps.items() if match), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    return sorted((path for path in folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a `checkpoint-N` was written after."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def committed(folder: Path) -> list[Path]:

@@ -68,11 +68,8 @@ def boards(pipeline: Any) -> list[Board]:
 
 def _board(pipeline: str, kind: str, stages: list[Any]) -> Board:
     rewards = list(dict.fromkeys(f"reward/{spec.name}" for stage in stages for spec in getattr(stage, "rewards", [])))
-    probes = list(
-        dict.fromkeys(f"probe/{suite}/accuracy" for stage in stages if stage.probe for suite in stage.probe.suites)
-        if all(hasattr(stage, "probe") for stage in stages)
-        else ()
-    )
+    asked = [probe.suites for stage in stages if (probe := getattr(stage, "probe", None))]
+    probes = list(dict.fromkeys(f"probe/{suite}/accuracy" for suites in asked for suite in suites))
     learning = [names for names in CHARTS[kind] if names != ("reward/*",)]
     sections = {
         "Learning": [*_panels(kind, learning), *_own("Accuracy on held-out questions", "share", probes)],

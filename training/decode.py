@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from training.context import StageContext
@@ -34,9 +35,12 @@ class Decoder:
         encoded = rendered_prompts(prompts, self.tokenizer)
         self.begin(0, len(prompts) * draws)
         call = {"prompts": encoded, "draws": draws, "sampling": asdict(sampling), "seed": seed}
-        answers = FinishedAnswers(self.context.folder, self.context.world.rank)
-        with closing(answers):
-            return self.decode(encoded, draws, sampling, seed, answers.of(call | {"rows": self.batch_size}))
+        with closing(self._finished) as finished:
+            return self.decode(encoded, draws, sampling, seed, finished.of(call | {"rows": self.batch_size}))
+
+    @cached_property
+    def _finished(self) -> FinishedAnswers:
+        return FinishedAnswers(self.context.folder, self.context.world.rank)
 
     def begin(self, done: int, total: int) -> None:
         """Start counting completions for the progress, `total` on this rank."""
@@ -57,9 +61,8 @@ class Decoder:
 
         def on_rows_done(rows: int) -> None:
             progress.advance(rows * world.size)
-            eta = progress.eta
-            left = None if eta is None else [eta.likely_s, eta.low_s, eta.high_s]
-            self.context.state.update(phase="generate", step=progress.done, max_steps=progress.total, eta_s=left)
+            done, total = progress.done, progress.total
+            self.context.state.update(phase="generate", step=done, max_steps=total, eta_s=progress.eta)
 
         eos = eos_ids(self.model, self.tokenizer)
         with self.context.ledger.timing("generate"):

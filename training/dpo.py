@@ -44,8 +44,8 @@ class DpoTrainer(
     def _precompute_ref_logps(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         if self.fast_paths:
             use_trained_positions_head(self, "dpo")
-        if self.reference_logps is not None and self.reference_logps.usable():
-            return self.reference_logps.add_columns(self, dataset)
+            if self.reference_logps is not None and self.reference_logps.usable():
+                return self.reference_logps.add_columns(self, dataset)
         return super()._precompute_ref_logps(dataset, *args, **kwargs)
 
 

@@ -111,3 +111,10 @@ def has_accelerator() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES", "any") == "":
         return False
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
+
+
+def device_name() -> str:
+    """The accelerator's name, or cpu."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

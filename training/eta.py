@@ -6,8 +6,8 @@ some steps have is counted by its mean over all steps so far, and what every ste
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 from training.ledger import PHASES
 
@@ -17,8 +17,7 @@ IN_EVERY_STEP = 0.9
 STEPS_FOR_A_RANGE = 4
 
 
-@dataclass(frozen=True)
-class Eta:
+class Eta(NamedTuple):
     """Seconds left: as likely as not, and if all steps were like the faster or the slower quarter of the recent ones.
 
     The two are equal until four steps have been seen.

@@ -4,14 +4,13 @@ Accuracy is judged by the one lenient extractor for every model, so that learnin
 skill; the format rate is reported apart. items.jsonl keeps every answer: comparisons between models pair on its items.
 """
 
-from collections import defaultdict
 from typing import Any
 
 from data.suites import suite_items
 from training.config.generalisation import NAME
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
-from training.estimates import maj_at_k, pass_at_k, wilson_interval
+from training.estimates import maj_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.generalisation import generalisation_items, generalisation_metrics
 from training.generalisation_view import generalisation_lines
@@ -19,6 +18,7 @@ from training.identity import derived_seed
 from training.json_lines import write_lines
 from training.plan import data_seed
 from training.questions import chosen_by, training_prompts
+from training.rates import accuracy, by_family, lengths, mean_pass_at_k
 from training.rewards import REWARDS
 from training.rollout import Sampling
 from training.world import gather
@@ -27,8 +27,9 @@ from training.world import gather
 def run(context: StageContext) -> StageResult:
     """Decode every suite's items, score them, leave items.jsonl and the rates with their 95 % intervals."""
     stage, world = context.stage, context.world
-    items, replaced = suites_items(context)
-    apart, made = asked_apart(context)
+    taken = taken_prompts(context)
+    items, replaced = suites_items(context, taken)
+    apart, made = ([], {}) if stage.generalisation is None else generalisation_items(context, taken)
     context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
     context.say(
@@ -61,17 +62,23 @@ def run(context: StageContext) -> StageResult:
     return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
 
 
-def suites_items(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """All items of all suites, what a stage trains on or chooses by replaced; with the number replaced by suite."""
+def taken_prompts(context: StageContext) -> set[str]:
+    """The normalised prompts that stages train on or choose by; none, unread, where nothing asked has to differ."""
+    stage, suites = context.stage, context.pipeline.suites
+    if stage.generalisation is None and not any(suites[name].exclude_training_prompts for name in stage.suites):
+        return set()
+    return training_prompts(context) | chosen_by(context)
+
+
+def suites_items(context: StageContext, taken: set[str] | None = None) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """All items of all suites, those of `taken` (see taken_prompts) replaced; with the number replaced by suite."""
     pipeline = context.pipeline
-    taken: set[str] | None = None
+    taken = taken_prompts(context) if taken is None else taken
     items: list[dict[str, Any]] = []
     replaced = {}
     for name in context.stage.suites:
         suite = pipeline.suites[name]
-        if suite.exclude_training_prompts and taken is None:
-            taken = training_prompts(context) | chosen_by(context)
-        excluded = taken if suite.exclude_training_prompts and taken is not None else set()
+        excluded = taken if suite.exclude_training_prompts else set()
         found, count = suite_items(name, suite, data_seed(pipeline, name), excluded, context.pin)
         items += [{**item, "suite": name} for item in found]
         replaced[name] = count
@@ -87,13 +94,6 @@ def benchmarks(context: StageContext, decoder: Decoder) -> tuple[dict[str, dict[
     from training.benchmarks.run import run_benchmarks
 
     return run_benchmarks(context, decoder)
-
-
-def asked_apart(context: StageContext) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The items of `generalisation` and how they were made; none where it is not asked for."""
-    if context.stage.generalisation is None:
-        return [], {}
-    return generalisation_items(context, training_prompts(context) | chosen_by(context))
 
 
 def over_ranks(
@@ -150,20 +150,13 @@ def judge(reward: str, completions: list[str], items: list[dict[str, Any]]) -> l
 
 def suite_metrics(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
     """Rates of one suite with Wilson intervals, by family as well, and the sampled measures."""
-    n = len(rows)
-    right, formatted = sum(row["correct"] for row in rows), sum(row["format"] for row in rows)
-    families: dict[str, list[int]] = defaultdict(list)
-    for row in rows:
-        families[row["family"] or "all"].append(row["correct"])
+    n, formatted = len(rows), sum(row["format"] for row in rows)
     metrics: dict[str, Any] = {
-        "accuracy": right / n,
-        "ci95": list(wilson_interval(right, n)),
-        "n": n,
+        **accuracy(rows),
         "format_rate": formatted / n,
         "format_ci95": list(wilson_interval(formatted, n)),
-        "mean_tokens": sum(row["tokens"] for row in rows) / n,
-        "truncated": sum(row["truncated"] for row in rows) / n,
-        "families": {name: {"accuracy": sum(c) / len(c), "n": len(c)} for name, c in sorted(families.items())},
+        **lengths(rows),
+        **by_family(rows),
     }
     if stage.draws:
         metrics["sampled"] = sampled_metrics(rows, stage)
@@ -176,8 +169,7 @@ def sampled_metrics(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
 
     measures: dict[str, Any] = {"draws": stage.draws, "temperature": stage.temperature, "top_p": stage.top_p}
     for k in sorted({1, *stage.k}):
-        passes = [pass_at_k(stage.draws, sum(d["correct"] for d in row["draws"]), k) for row in rows]
-        measures[f"pass@{k}"] = sum(passes) / len(rows)
+        measures[f"pass@{k}"] = mean_pass_at_k(rows, stage.draws, k)
         if k > 1:
             votes = [
                 maj_at_k([(extract(d["completion"], row["answer"]), d["correct"]) for d in row["draws"]], k)

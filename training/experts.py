@@ -198,17 +198,6 @@ def put_biases(routers: dict[str, Any], biases: dict[str, torch.Tensor]) -> None
             setattr(router, BIAS, biases[name].to(present_E.device, torch.float32))
 
 
-class SavesExpertBias:
-    """Mixin over SFTTrainer, after CommitsCheckpoints: `_save_checkpoint` (transformers 5.23) adds the biases."""
-
-    balance: BalanceExperts | None = None
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        if self.balance is not None:
-            self.balance.save(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
-
-
 def balance_experts(stage: Any, trainer: Any, world: World) -> None:
     """Watch the experts of a trainer's model, if it has any, and balance them as the stage asks; UserError where the
     architecture cannot.

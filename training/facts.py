@@ -29,7 +29,8 @@ def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
 def ledger_facts(context: StageContext) -> dict[str, Any]:
     """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank.
 
-    With several ranks also each one's host, seconds by phase and own work, and how even they were (training.balance).
+    With several ranks rank 0 also has each one's host, seconds by phase and own work, and how even they were
+    (training.balance).
     """
     own = {"host": platform.node(), "own_s": context.ledger.own_s, "gb": peak_memory_gb()}
     ranks = gather(context.world, {"timing": context.ledger.totals, **own})
@@ -40,7 +41,7 @@ def ledger_facts(context: StageContext) -> dict[str, Any]:
         "overlap_s": {},
         "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
     }
-    return facts | (_by_rank(context, ranks) if len(ranks) > 1 else {})
+    return facts | (_by_rank(context, ranks) if len(ranks) > 1 and context.world.is_main else {})
 
 
 def _by_rank(context: StageContext, ranks: list[dict[str, Any]]) -> dict[str, Any]:

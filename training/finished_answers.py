@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.identity import canonical_json, sha256_text
-from training.json_lines import Appender, whole_lines
+from training.json_lines import Appender, lines_below
 
 FINISHED_ANSWERS = "finished_answers"
 """The folder inside the stage's own; it goes when the record is there."""
@@ -20,9 +20,7 @@ class FinishedAnswers:
 
     def __init__(self, stage_folder: Path, rank: int) -> None:
         folder = stage_folder / FINISHED_ANSWERS
-        self.batches: dict[str, list[list[int]]] = {
-            row["key"]: row["ids"] for path in sorted(folder.glob("*.jsonl")) for row in whole_lines(path)
-        }
+        self.batches: dict[str, list[list[int]]] = {row["key"]: row["ids"] for row in lines_below(folder)}
         self._file = Appender(folder / f"{rank}.jsonl")
 
     def of(self, call: dict[str, Any]) -> "FinishedBatches":
@@ -35,7 +33,7 @@ class FinishedAnswers:
         self.batches[key] = ids
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; another `add` opens it again."""
         self._file.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.identity import canonical_json, sha256_text
-from training.json_lines import Appender, whole_lines
+from training.json_lines import Appender, lines_below
 
 FINISHED_PROMPTS = "finished_prompts"
 """The folder inside the stage's own; it goes when the record is there."""
@@ -37,9 +37,8 @@ class FinishedPrompts:
         folder = stage_folder / FINISHED_PROMPTS
         folder.mkdir(parents=True, exist_ok=True)
         self.rows: dict[str, Row] = {}
-        for path in sorted(folder.glob("*.jsonl")):
-            for group in whole_lines(path):
-                self.rows |= {key: row for key, row in group.items() if key not in self.rows or not self.scored(key)}
+        for group in lines_below(folder):
+            self.rows |= {key: row for key, row in group.items() if key not in self.rows or not self.scored(key)}
         self._file = Appender(folder / f"{rank}.jsonl")
 
     def __contains__(self, key: str) -> bool:

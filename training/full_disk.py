@@ -24,7 +24,7 @@ def is_full_disk(error: BaseException, folder: Path) -> bool:
         return True
     if any("No space left on device" in str(each) or "quota exceeded" in str(each) for each in chain):
         return True
-    return type(error) is RuntimeError and shutil.disk_usage(folder).free < _AS_GOOD_AS_FULL
+    return type(error) is RuntimeError and shutil.disk_usage(existing(folder)).free < _AS_GOOD_AS_FULL
 
 
 def existing(folder: Path) -> Path:

@@ -23,10 +23,11 @@ from data.generalisation import (
 )
 from training.config.generalisation import NAME, Generalisation, trained_families
 from training.context import StageContext
-from training.estimates import difference, paired_difference, wilson_interval
+from training.estimates import difference, paired_difference
 from training.identity import derived_seed
 from training.plan import data_seed
 from training.plan_parents import ancestors
+from training.rates import accuracy, by_family
 from training.record import read_record
 from training.trained_rows import families_with_rows, trained_prompts
 
@@ -43,8 +44,9 @@ def generalisation_items(context: StageContext, taken: set[str]) -> tuple[list[I
     seed = data_seed(context.pipeline, NAME)
     families = families_with_rows(context)
     trained = trained_items(families, block.items, seed)
-    raised, left_out = raised_parameters(trained_families(context.pipeline.stages), block.harder)
-    unseen = unseen_families(trained_families(context.pipeline.stages)) if block.unseen is None else block.unseen
+    known = trained_families(context.pipeline.stages)
+    raised, left_out = raised_parameters(known, block.harder)
+    unseen = unseen_families(known) if block.unseen is None else block.unseen
     items = [
         *trained,
         *reworded_items(trained),
@@ -108,18 +110,7 @@ def _outcomes(rows: Sequence[dict[str, Any]], part: str) -> dict[str, int]:
 
 
 def _rates(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    if not rows:
-        return None
-    n, right = len(rows), sum(row["correct"] for row in rows)
-    families: dict[str, list[int]] = {}
-    for row in rows:
-        families.setdefault(row["family"], []).append(row["correct"])
-    return {
-        "accuracy": right / n,
-        "ci95": list(wilson_interval(right, n)),
-        "n": n,
-        "families": {name: {"accuracy": sum(c) / len(c), "n": len(c)} for name, c in sorted(families.items())},
-    }
+    return {**accuracy(rows), **by_family(rows)} if rows else None
 
 
 def _unpaired(first: dict[str, int], second: dict[str, int]) -> dict[str, Any] | None:

@@ -95,13 +95,13 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     def restore(self, checkpoint: Path) -> None:
         """Put back what `rollout_state` saved; the file's hash was checked against the checkpoint's manifest."""
         ranks, here = len(list(checkpoint.glob("rollout.rank*.pt"))), self.accelerator.num_processes
-        states = [torch.load(checkpoint / f"rollout.rank{rank}.pt", weights_only=True) for rank in range(ranks)]
+        needed = [self.accelerator.process_index] if ranks == here else range(ranks)
+        states = [torch.load(checkpoint / f"rollout.rank{rank}.pt", weights_only=True) for rank in needed]
+        state = states[0]
         if ranks == here:
-            state = states[self.accelerator.process_index]
             self._step, self._buffered_inputs = state["micro_step"], state["buffer"]
             self.scorer.num_completions, self.scorer.num_errors = state["scored"]
         else:  # between two rounds (`changed_world.require_whole_rounds`)
-            state = states[0]
             self._step = self.state.global_step * self.args.gradient_accumulation_steps
             scored = [sum(one["scored"][place] for one in states) // here for place in (0, 1)]
             self.scorer.num_completions, self.scorer.num_errors = scored

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +12,12 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1] if line]
+
+
+def lines_below(folder: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of every .jsonl file in a folder, file by file in order of name; none where it is absent."""
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from whole_lines(path)
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

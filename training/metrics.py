@@ -130,12 +130,10 @@ class MetricsCallback(TrainerCallback):
 
     def _standing(self, shown: dict[str, float]) -> dict[str, Any]:
         """What the rank's state says of a step, for whoever watches the run."""
-        eta = self.progress.eta
         return {
             "metrics": shown,
             "tokens_per_s": self.pending["perf/tokens_per_s"],
-            "eta_s": None if eta is None else [eta.likely_s, eta.low_s, eta.high_s],
-            "timing_s": {name: round(seconds, 3) for name, seconds in self.ledger.totals.items()},
+            "eta_s": self.progress.eta,
             "own_s": round(self.ledger.own_s, 3),
             "balance": self.balance.facts(),
         }

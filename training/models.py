@@ -37,6 +37,20 @@ def load_policy(folder: Path, dtype: str = "float32", attention: str | None = No
     return AutoModelForCausalLM.from_pretrained(str(folder), **options)
 
 
+def load_gguf(path: Path, dtype: str = "float32", config: Any = None) -> "PreTrainedModel":
+    """Load the model in a GGUF file, dequantized; `config` takes the place of what transformers reads of the file's."""
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    return AutoModelForCausalLM.from_pretrained(
+        str(path.parent),
+        gguf_file=path.name,
+        config=config,
+        quantization_config=GgufConfig(dequantize=True),
+        dtype=getattr(torch, dtype),
+    )
+
+
 @contextmanager
 def whole_on_this_rank() -> Iterator[None]:
     """Inside, weights are loaded whole by the rank that asks: while ZeRO-3 is on, transformers 5.23 would deal them out

@@ -74,7 +74,7 @@ class Progress:
         if done >= self.total:
             parts.append(f"took {duration(now - self._started)}")
         elif eta is not None:
-            parts.append(eta_words(eta.likely_s, eta.low_s, eta.high_s))
+            parts.append(eta_words(*eta))
         self._write("  ".join(parts))
 
     def advance(self, units: int) -> None:

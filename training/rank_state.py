@@ -10,7 +10,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,14 @@ def read_rank_states(stage_folder: Path) -> list[dict[str, Any]]:
     """The states of all ranks that have written one, in rank order."""
     paths = sorted((stage_folder / "ranks").glob("*.json"), key=lambda path: int(path.stem))
     return [state for path in paths if (state := _read(path)) is not None]
+
+
+def bad_end(states: Iterable[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """How the first rank that did not end well ended, in words, and the first line of its message; None if none did."""
+    ended = next((state for state in states if state.get("outcome") not in (None, "done")), None)
+    if ended is None:
+        return None
+    return str(ended["outcome"]).replace("_", " "), str(ended.get("message") or "").strip().split("\n")[0]
 
 
 def forget_rank_states(stage_folder: Path, local: Iterable[int], processes: int) -> None:

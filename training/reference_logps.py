@@ -34,14 +34,16 @@ class ReferenceLogps:
 
     def usable(self) -> bool:
         """Whether a pair's numbers are its own: with ld_alpha TRL weighs them by the other answer's length."""
-        return self.arguments.ld_alpha is None and self.context.pipeline.runtime.fast_paths
+        return self.arguments.ld_alpha is None
 
     def add_columns(self, trainer: Any, dataset: "Dataset") -> "Dataset":
         """Return the rows with `ref_chosen_logps` and `ref_rejected_logps` [float32]; every rank calls it."""
         started = time.monotonic()
         world = self.context.world
         cache = ScoreCache(NAME, model_files_key(self.context.training_parent, self._settings()), world.rank)
-        keys = [pair_keys(row, trainer.data_collator) for row in dataset]
+        mine = dataset.select(range(world.rank, len(dataset), world.size))
+        dealt = gather(world, [pair_keys(row, trainer.data_collator) for row in mine])
+        keys = [dealt[place % world.size][place // world.size] for place in range(len(dataset))]
         found = {key: cache[key] for pair in keys for key in pair if key in cache} if world.is_main else {}
         known = gather(world, found)[0]  # other hosts may have another cache
         missing = [place for place, pair in enumerate(keys) if not all(key in known for key in pair)]

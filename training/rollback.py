@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from training.best_model import drop_best
-from training.checkpoint import MANIFEST, committed
+from training.checkpoint import MANIFEST, committed, step_of
 from training.interventions import INTERVENTIONS, interventions
 from training.record import write_json
 from training.world import World, gather
@@ -46,7 +46,7 @@ def _keep_good(checkpoints: Path, since: int) -> int:
     """Remove the checkpoints of `since` and later; return the step of the newest one left, 0 if there is none."""
     good = 0
     for path in committed(checkpoints):
-        step = int(path.name.rpartition("-")[2])
+        step = step_of(path)
         if step < since:
             good = step
         else:

@@ -26,7 +26,7 @@ from training.environment import available_cores
 from training.exit_codes import FAILED, PREEMPTED, ROLLED_BACK, STOPPED, USER_ERROR
 from training.finished_answers import FINISHED_ANSWERS
 from training.finished_prompts import FINISHED_PROMPTS
-from training.full_disk import existing, is_full_disk
+from training.full_disk import is_full_disk
 from training.pins import Pins, save_pins
 from training.plan import RunPlan, plan_run
 from training.record import read_record, write_record
@@ -220,7 +220,7 @@ def report_failure(error: Exception, context: StageContext | None, debug: bool) 
     if is_port_taken(error):
         code, outcome = USER_ERROR, "user_error"
         message = f"MASTER_PORT {os.environ.get('MASTER_PORT')} is taken on this host; choose another, or repeat"
-    full = code == FAILED and is_full_disk(error, existing(Path() if context is None else context.folder))
+    full = code == FAILED and is_full_disk(error, Path() if context is None else context.folder)
     if full:
         message = f"no space left on the device ({type(error).__name__}: {error}); nothing finished is lost"
         if context is not None and context.world.is_main:

@@ -9,7 +9,6 @@ from training.detectors.duplicates import duplicate_share
 from training.json_lines import Appender
 from training.metrics import cut_back
 from training.reward_functions import RewardAdapter, assistant_text, prompt_text, scored_per_s
-from training.tracker import NullTracker, Tracker
 from training.world import gather
 
 SAMPLES = "samples.jsonl"
@@ -22,7 +21,6 @@ class RoundLog:
         self.context, self.adapter, self.scorer = context, adapter, adapter.scorer
         self.path = context.folder / SAMPLES
         self._file = Appender(self.path)
-        self.tracker: Tracker = NullTracker()
         self.newest: list[dict[str, Any]] = []
         """The rows of the newest round as they were written; rank 0 alone has them."""
         self._lines = 0
@@ -84,7 +82,7 @@ class RoundLog:
         table = [
             [row["prompt"], row["completion"], *(row["rewards"][n] for n in names), row["advantage"]] for row in shown
         ]
-        self.tracker.table("completions", ["prompt", "completion", *names, "advantage"], table, step)
+        self.context.tracker.table("completions", ["prompt", "completion", *names, "advantage"], table, step)
 
     def lines(self, chosen: Callable[[list[dict[str, Any]]], list[int]]) -> list[int]:
         """The lines of samples.jsonl, counted from 1, of the rows that `chosen` picks from the newest round."""

@@ -102,7 +102,7 @@ def noting_failed_writes(noted: list[str], checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not (noted or isinstance(error, OSError) or is_failed_write(error, existing(checkpoint))):
+        if not (noted or is_failed_write(error, checkpoint)):
             raise
         noted.append(f"{type(error).__name__}: {error}")
 

@@ -6,8 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from training.environment import device_name
 from training.identity import cache_root, canonical_json, default_cache_dir, file_sha256, sha256_text
-from training.json_lines import Appender, whole_lines
+from training.json_lines import Appender, lines_below
 from training.model_files import model_files
 
 SCORES_VERSION = 2
@@ -22,7 +23,7 @@ def model_files_key(folder: Path, settings: dict[str, Any]) -> str:
     settings = {
         **settings,
         "packages": {name: metadata.version(name) for name in ("torch", "transformers", "trl")},
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": device_name(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
     files = model_files(folder, hidden=False)
@@ -38,10 +39,8 @@ class ScoreCache:
         self._folder = cache_root() / name / model_key[:32]
         self._file = Appender(self._folder / f"{socket.gethostname()}-{os.getpid()}-{rank}.jsonl")
         self._scores: dict[str, float | None] = {}
-        if self._folder.is_dir():
-            for path in sorted(self._folder.glob("*.jsonl")):
-                for line in whole_lines(path):
-                    self._scores |= line
+        for line in lines_below(self._folder):
+            self._scores |= line
 
     def __contains__(self, key: str) -> bool:
         return key in self._scores

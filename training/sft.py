@@ -9,7 +9,7 @@ from typing import Any
 from trl import SFTTrainer
 
 from training.context import StageContext
-from training.experts import SavesExpertBias, balance_experts
+from training.experts import BalanceExperts, balance_experts
 from training.held_out import MeasuresHeldOut
 from training.length_groups import OrdersStepsByLength
 from training.resumable import CommitsCheckpoints, SamplesWholeBatches
@@ -23,12 +23,19 @@ class SftTrainer(
     SamplesWholeBatches,
     SplitsByTokens,
     CommitsCheckpoints,
-    SavesExpertBias,
     SFTTrainer,
 ):
     """SFTTrainer (TRL 1.16) with four overrides: evaluation with random numbers of its own, a sampler of whole batches
     by epoch, each in order of length, micro-batches in parts, and committed checkpoints, with the experts' biases.
     """
+
+    balance: BalanceExperts | None = None
+
+    def save_own_state(self, checkpoint: Path) -> None:
+        """Write the experts' biases, where they are balanced by them."""
+        if self.balance is not None:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            self.balance.save(checkpoint)
 
     def restore(self, checkpoint: Path) -> None:
         """Put back what the trainer alone knows."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from training.context import StageContext, StageResult
-from training.environment import describe_environment
+from training.environment import describe_environment, device_name
 from training.identity import file_sha256
 from training.interventions import interventions
 from training.model_files import model_files
@@ -72,10 +72,3 @@ def flushed_sha256(path: Path) -> str:
     """Hash a file that is on disk: a record must not outlive what it proves."""
     flush(path)
     return file_sha256(path)
-
-
-def device_name() -> str:
-    """The accelerator's name, or cpu."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

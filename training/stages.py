@@ -36,7 +36,6 @@ def check_all(pipeline: Any) -> None:
     from data.generators import check_families
     from training.adapters import require_quantizer
     from training.config import TRAINING_KINDS
-    from training.surgery.merge import require_mergekit
     from training.tracker import require_tracker
     from training.trainer_args import build_arguments
 
@@ -51,19 +50,24 @@ def check_all(pipeline: Any) -> None:
             if stage.kind == "evaluate" and stage.generalisation is not None:
                 check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
             if stage.kind == "merge":
+                from training.surgery.merge import require_mergekit
+
                 require_mergekit(stage.name)
-            if stage.kind == "evaluate" and stage.benchmarks:
-                check_benchmarks(pipeline, stage.benchmarks)
             if stage.kind == "export" and stage.gguf:
                 check_gguf_base(pipeline, stage)
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
+    check_benchmarks(pipeline)
     check_data_files(pipeline)
 
 
-def check_benchmarks(pipeline: Any, names: list[str]) -> None:
-    """Refuse benchmarks whose packages, sandbox or rows are not there."""
+def check_benchmarks(pipeline: Any) -> None:
+    """Refuse benchmarks whose packages, sandbox or rows are not there; one that many evaluations name is read once."""
+    evaluations = [stage for stage in pipeline.stages if stage.kind == "evaluate"]
+    names = dict.fromkeys(name for stage in evaluations for name in stage.benchmarks)
+    if not names:
+        return
     from training.benchmarks.run import check_benchmark
 
     for name in names:

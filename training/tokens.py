@@ -45,9 +45,6 @@ def tokenise(kind: str, rows: "Dataset", tokenizer: "PreTrainedTokenizerBase", a
     unlimited = copy.copy(arguments)
     unlimited.max_length = None
     prepared = _PREPARE[kind](rows, tokenizer, unlimited)
-    if "prompt" not in rows.column_names:  # raw text: no rollout ever renders it
-        with global_then_local_main_first():
-            return prepared.map(_no_prompts, batched=True, with_indices=True, desc="prompts")
     with global_then_local_main_first():
         return prepared.map(
             _mark_prompts,
@@ -94,14 +91,11 @@ def _mark_prompts(
     batch: dict[str, list[Any]], places: list[int], tokenizer: Any, begins: str
 ) -> dict[str, list[bool] | list[int]]:
     """Whether each row's tokens begin with its prompt as `training.grpo.rollout` and `decode` render it; its place."""
+    if "prompt" not in batch:  # raw text: no rollout ever renders it
+        return {PROMPT_MATCHES: [True] * len(places), ROW: places}
     rendered = rendered_prompts(batch["prompt"], tokenizer, batch.get("tools"), batch.get("chat_template_kwargs"))
     pairs = zip(rendered, batch[begins], strict=True)
     return {PROMPT_MATCHES: [list(ids[: len(prompt)]) == list(prompt) for prompt, ids in pairs], ROW: places}
-
-
-def _no_prompts(batch: dict[str, list[Any]], places: list[int]) -> dict[str, list[bool] | list[int]]:
-    """Raw text begins with no prompt that a rollout could render otherwise; each row's place."""
-    return {PROMPT_MATCHES: [True] * len(batch["input_ids"]), ROW: places}
 
 
 def rendered_prompts(

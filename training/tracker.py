@@ -13,9 +13,6 @@ from urllib.parse import urlsplit
 
 from data.errors import UserError
 from training.verl_names import verl_aliases
-from training.wandb_tracker import WandbTracker, open_wandb, wandb_mode
-
-__all__ = ["NullTracker", "Outcome", "Tracker", "WandbTracker", "open_tracker", "require_tracker", "wandb_mode"]
 
 Outcome = Literal["done", "preempted", "failed"]
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "mlflow": ("mlflow",)}
@@ -119,6 +116,8 @@ def open_tracker(
     require_tracker(runtime, offline)
     tracker: Tracker | None
     if runtime.tracker == "wandb":
+        from training.wandb_tracker import open_wandb
+
         tracker = open_wandb(runtime, run_name, stage_name, kind, config, folder, offline)
     else:
         from training.reporting_tracker import ReportingTracker

@@ -171,9 +171,8 @@ def attach(
     context: StageContext, trainer: Any, checkpoint: Path | None, usable: Rows
 ) -> tuple[MetricsCallback, Preemption]:
     """Hang ledger, metrics, preemption and resume state on the trainer."""
-    tracker = context.tracker
     progress = Progress(context.planned.name, shown=context.world.is_main)
-    callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, tracker)
+    callback = MetricsCallback(context.world, context.folder, context.ledger, context.state, progress, context.tracker)
     callback.trainer = trainer
     callback.flops_per_token, callback.peak_flops = training_flops(trainer)
     end = end_time(context.pipeline.runtime.walltime, context.started_unix, os.environ)
@@ -189,9 +188,8 @@ def attach(
     for hook in (resume, *lowering, callback, *measuring, preemption, *step_rows, health, *profile_hooks(context)):
         trainer.add_callback(hook)
     count_tokens(trainer, callback, 2 if PURPOSES[context.stage.kind] == "preference" else 1)
-    if hasattr(trainer, "on_round"):
-        trainer.on_round.tracker = tracker
-    callback.own_work = watch_own_work(trainer)
+    if context.world.size > 1:  # one rank has none to be compared with
+        callback.own_work = watch_own_work(trainer)
     time_trainer(context.ledger, trainer)
     return callback, preemption
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from data.errors import UserError
+from training.tracker import Outcome
 from training.wandb_artifacts import input_artifacts, output_artifact
 
 PROBE_TIMEOUT_S = 5
@@ -67,7 +68,7 @@ class WandbTracker:
             self._run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
         self._run.log_artifact(output_artifact(folder, record, self._upload_model))
 
-    def finish(self, outcome: Literal["done", "preempted", "failed"] = "done") -> None:
+    def finish(self, outcome: Outcome = "done") -> None:
         """Close the run, waiting at most FINISH_TIMEOUT_S seconds for what is still being sent.
 
         wandb's service may still be writing the offline file when its own finish returns; teardown waits for it.

@@ -18,6 +18,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the cards and say where they lie; returns 2 where one that was asked for by name was left as it is."""
     from launch.find_run import find_run
+    from training.exit_codes import USER_ERROR
     from training.model_card import write_cards
 
     cards = write_cards(find_run(arguments.run).path, arguments.stage, arguments.overwrite)
@@ -25,4 +26,4 @@ def execute(arguments: argparse.Namespace) -> int:
         print("no model has finished yet")
     for card in cards:
         print(f"{card.stage}: {card.path}" if card.reason is None else f"{card.stage}: left as it is: {card.reason}")
-    return 2 if arguments.stage is not None and cards[0].reason is not None else 0
+    return USER_ERROR if arguments.stage is not None and cards[0].reason is not None else 0

@@ -14,8 +14,8 @@ from data.errors import UserError
 from training.config.benchmarks import HumanEval
 from training.context import StageContext
 from training.decode import Decoder, Drawn, interleave, messages, mine
-from training.estimates import pass_at_k, wilson_interval
 from training.identity import derived_seed
+from training.rates import accuracy, lengths, mean_pass_at_k
 from training.rewards.code_execution import program_of
 from training.rewards.code_judge import code_limits, judge
 from training.rewards.code_tests import parse_tests
@@ -119,17 +119,9 @@ def whole_program(completion: str, problem: dict[str, Any]) -> str | None:
 
 def metrics_of(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
     """Greedy pass@1 with its Wilson interval, and with draws the unbiased pass@k averaged over tasks."""
-    n, right = len(rows), sum(row["correct"] for row in rows)
-    found: dict[str, Any] = {
-        "accuracy": right / n,
-        "ci95": list(wilson_interval(right, n)),
-        "n": n,
-        "mean_tokens": sum(row["tokens"] for row in rows) / n,
-        "truncated": sum(row["truncated"] for row in rows) / n,
-    }
+    found: dict[str, Any] = {**accuracy(rows), **lengths(rows)}
     if stage.draws:
-        passed = [sum(draw["correct"] for draw in row["draws"]) for row in rows]
         found["sampled"] = {"draws": stage.draws, "temperature": stage.temperature, "top_p": stage.top_p} | {
-            f"pass@{k}": sum(pass_at_k(stage.draws, right, k) for right in passed) / n for k in sorted({1, *stage.k})
+            f"pass@{k}": mean_pass_at_k(rows, stage.draws, k) for k in sorted({1, *stage.k})
         }
     return found

@@ -5,11 +5,10 @@ Runs the harness's own model wrapper (HFLM), which sorts requests by length, on 
 limit, so that an interrupted evaluation goes on behind it and another run of the same model asks nothing again.
 """
 
+import contextlib
 import json
 import logging
 import math
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
@@ -23,6 +22,7 @@ from training.context import StageContext
 from training.decode import Decoder, mine
 from training.estimates import mean_interval, mean_of
 from training.identity import cache_root, fingerprint
+from training.whole_text import write_whole
 from training.world import gather
 
 SEEDED = 1234  # the harness's own seed of examples
@@ -227,10 +227,5 @@ def recall(context: StageContext, path: Path) -> dict[str, Any] | None:
 
 def keep(path: Path, found: dict[str, Any]) -> None:
     """Keep a task's rows for next time, whole or not at all; a cache that cannot be written only costs time."""
-    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(found), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        write_whole(path, json.dumps(found))

@@ -15,7 +15,7 @@ from data.errors import UserError
 from data.files import read_rows
 from training.benchmarks.identity import hub_commit
 from training.benchmarks.local_rows import Row, not_asked, task_rows
-from training.config.benchmarks import LmEval, LocalData
+from training.config.benchmarks import H6, LmEval, LocalData
 from training.config.suggest import nearest
 
 INSTALL = "pip install --no-deps lm-eval==0.4.13, and sacrebleu==2.6.0"
@@ -86,10 +86,9 @@ def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] |
     data = block.local_data.get(task)
     shots = block.shots(task)
     if data is None:
-        usual = block.model_copy(update={"num_fewshot": None}).shots(task)
         return Built(
             hub_tasks(name, task, shots, None if pin is None else hub_commit(task, pin)),
-            block.limit is None and shots == usual,
+            block.limit is None and shots == H6.get(task),
         )
     where = f"benchmarks.{name}.lm_eval.local_data.{task}"
     test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")

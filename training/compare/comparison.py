@@ -24,10 +24,9 @@ COMPARISON_SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class RunsCompared:
-    """The first run is the one the others are compared with; `missing` is by run, a sentence each."""
+    """The first run is the one the others are compared with."""
 
     runs: list[NamedRun]
-    missing: dict[str, list[str]]
     config: list[Difference]
     environment: list[Difference]
     stages: list[StageMatch]
@@ -42,6 +41,11 @@ class RunsCompared:
         """What the runs are called, in order."""
         return [run.label for run in self.runs]
 
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """What is broken, gone or not finished, by run, a sentence each."""
+        return {run.label: run.missing for run in self.runs}
+
 
 def compare_runs(paths: Sequence[Path]) -> RunsCompared:
     """Read and compare run folders; raises UserError for fewer than two, and for a folder that is no run."""
@@ -50,7 +54,6 @@ def compare_runs(paths: Sequence[Path]) -> RunsCompared:
     runs = open_runs(paths)
     return RunsCompared(
         runs,
-        {run.label: run.missing for run in runs},
         config_differences(runs),
         environment_differences(runs),
         stage_matches(runs),
@@ -71,7 +74,7 @@ def comparison_json(compared: RunsCompared) -> dict[str, Any]:
                 "label": run.label,
                 "name": run.view.name,
                 "path": str(run.view.path),
-                "missing": compared.missing[run.label],
+                "missing": run.missing,
             }
             for run in compared.runs
         ],

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from statistics import fmean
 from typing import Any
 
@@ -10,7 +9,7 @@ from training.compare.runs import NamedRun, stage_names
 from training.metric_names import describe
 from training.report.charts import Series
 from training.report.collect import StageView
-from training.report.curves import CHARTS, NOT_REWARDS, SHARED
+from training.report.curves import CHARTS, SHARED, matching, metric_points
 
 HEADLINES = {
     "sft": ("loss", "eval_loss", "mean_token_accuracy"),
@@ -52,7 +51,7 @@ def overlays(runs: Sequence[NamedRun]) -> list[Overlay]:
         rows = {run.label: _rows(run.stage(name)) for run in runs}
         names = dict.fromkeys(metric for own in rows.values() for row in own for metric in row)
         for pattern in dict.fromkeys(one for chart in (*CHARTS.get(kind, ()), *SHARED) for one in chart):
-            for metric in (one for one in names if fnmatchcase(one, pattern) and one not in NOT_REWARDS):
+            for metric in matching([pattern], names):
                 series = [
                     Series(label, points, 1 + place)
                     for place, (label, own) in enumerate(rows.items())
@@ -75,16 +74,6 @@ def ends(runs: Sequence[NamedRun]) -> list[Ends]:
             if by_run:
                 found.append(Ends(name, metric, by_run, {label: len(own) for label, own in points.items() if own}))
     return found
-
-
-def metric_points(rows: list[dict[str, Any]], metric: str) -> list[tuple[float, float]]:
-    """(step, value) where the metric was logged as a finite number."""
-    found = [(row.get("step"), row.get(metric)) for row in rows]
-    return [(float(step), float(value)) for step, value in found if _finite(step) and _finite(value)]  # type: ignore[arg-type]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and value == value and abs(value) != float("inf")
 
 
 def _ends(values: list[float]) -> tuple[float, float]:

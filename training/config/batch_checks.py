@@ -10,7 +10,8 @@ from training.config.pipeline import Pipeline
 from training.config.stages import GrpoStage, TrainingStage
 from training.config.trainer_fields import default
 
-_UNITS = {"pretrain": "packed rows", "sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
+UNITS = {"pretrain": "packed rows", "sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
+"""What batch_size counts, by kind."""
 
 
 def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
@@ -21,7 +22,7 @@ def micro_batches_divide_the_batch(pipeline: Pipeline) -> Iterator[Finding]:
         if not isinstance(stage, TrainingStage) or stage.batch_size % (processes * micro) == 0:
             continue
         at: KeyPath = ("stages", index, "batch_size")
-        unit = _UNITS[stage.kind]
+        unit = UNITS[stage.kind]
         if stage.batch_size % processes:
             sizes = _words(_near_multiples(stage.batch_size, processes * micro))
             yield at, f"does not divide over {processes} ranks; use {sizes} {unit}{_ranks(stage, processes, micro)}"

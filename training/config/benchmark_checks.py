@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.config.cross_checks import Finding, decodings
+from training.config.cross_checks import Finding, decodings, unknown_names
+from training.config.generalisation import NAME
 from training.config.pipeline import Pipeline
-from training.config.suggest import nearest
 
 
 def benchmarks_are_known_and_named_once(pipeline: Pipeline) -> Iterator[Finding]:
     """Every benchmark that an evaluation names stands under `benchmarks`, and none shares a suite's name."""
-    known = ", ".join(pipeline.benchmarks) or "none"
     for at, decoding in decodings(pipeline):
+        yield from unknown_names((*at, "benchmarks"), decoding.benchmarks, pipeline.benchmarks)
         for position, name in enumerate(decoding.benchmarks):
-            if name not in pipeline.benchmarks:
-                hint = nearest(name, pipeline.benchmarks)
-                yield (*at, "benchmarks", position), f"no benchmark has this name{hint}; the benchmarks are {known}"
             if name in decoding.benchmarks[:position]:
                 yield (*at, "benchmarks", position), f"names {name} a second time; once is enough"
     for name in pipeline.benchmarks:
-        if name in pipeline.suites or name == "generalisation":
+        if name in pipeline.suites or name == NAME:
             yield ("benchmarks", name), "is the name of a suite too; choose another"
 
 

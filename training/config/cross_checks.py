@@ -6,7 +6,7 @@ They see the pipeline as written (before `evaluate:` is expanded) and yield (key
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from training.config.decoding import Decoding
 from training.config.document import KeyPath
@@ -60,12 +60,18 @@ def named_models(stage: Stage) -> Iterator[tuple[KeyPath, str]]:
 
 def suites_are_known(pipeline: Pipeline) -> Iterator[Finding]:
     """Every suite that is measured on stands under `suites`."""
-    known = ", ".join(pipeline.suites) or "none"
     for at, decoding in decodings(pipeline):
-        for position, name in enumerate(decoding.suites):
-            if name not in pipeline.suites:
-                hint = nearest(name, pipeline.suites)
-                yield (*at, "suites", position), f"no suite has this name{hint}; the suites are {known}"
+        yield from unknown_names((*at, "suites"), decoding.suites, pipeline.suites)
+
+
+def unknown_names(at: KeyPath, names: Iterable[str], known: Collection[str]) -> Iterator[Finding]:
+    """Names in the list at `at`, whose last key is the word for them, that are not among the known."""
+    words = str(at[-1])
+    there = ", ".join(known) or "none"
+    for position, name in enumerate(names):
+        if name not in known:
+            hint = nearest(name, known)
+            yield (*at, position), f"no {words.removesuffix('s')} has this name{hint}; the {words} are {there}"
 
 
 def draws_serve_every_k_and_are_used(pipeline: Pipeline) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from training.config.chat_templates import chat_template_path
 from training.config.decoding import EvaluateBlock
 from training.config.pipeline import Pipeline
@@ -12,23 +14,29 @@ BASE = "base"
 
 
 def expand(pipeline: Pipeline) -> Pipeline:
-    """Return the pipeline with evaluation stages inserted and every stage's parent, seed and system filled in.
-
-    A stage's parent is what `from:` (or `model: stage:NAME`) names, of a merge the first of them, else the last stage
-    before it that leaves a model, else the base.
-    """
+    """Return the pipeline with evaluation stages inserted and every stage's parent, seed and system filled in."""
     stages: list[Stage] = []
     if pipeline.evaluate is not None:
         stages.append(_evaluate_stage(pipeline.evaluate, BASE))
-    previous_model = BASE
-    for stage in pipeline.stages:
-        stages.append(stage.model_copy(update=_drawn_from(stage) | {"parent": _starts_from(stage) or previous_model}))
-        if stage.kind in MODEL_KINDS:
-            previous_model = stage.name
-            if pipeline.evaluate is not None:
-                stages.append(_evaluate_stage(pipeline.evaluate, stage.name))
+    for stage, parent in with_parents(pipeline.stages):
+        stages.append(stage.model_copy(update=_drawn_from(stage) | {"parent": parent}))
+        if stage.kind in MODEL_KINDS and pipeline.evaluate is not None:
+            stages.append(_evaluate_stage(pipeline.evaluate, stage.name))
     filled = [_inherit(stage, pipeline) for stage in stages]
     return pipeline.model_copy(update={"stages": filled, "chat_template": _template_file(pipeline.chat_template)})
+
+
+def with_parents(stages: Sequence[Stage]) -> Iterator[tuple[Stage, str]]:
+    """Yield every stage with its parent, as it is filled in or worked out.
+
+    A parent is what `from:` (or `model: stage:NAME`) names, of a merge the first of them, else the last stage before it
+    that leaves a model, else the base.
+    """
+    previous = BASE
+    for stage in stages:
+        yield stage, stage.parent or _starts_from(stage) or previous
+        if stage.kind in MODEL_KINDS:
+            previous = stage.name
 
 
 def _starts_from(stage: Stage) -> str | None:

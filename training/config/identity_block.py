@@ -14,6 +14,8 @@ from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
 _NEUTRAL = {"gate", "allow_template_change", "max_error_rate", "health", "parity"}
+_UNASKED = ("dynamic_sampling", "benchmarks", "generalisation", "expert_balance")
+"""Left out where they are null or empty: the experiment is then what it was before there was the key."""
 _DECODING_KINDS = ("sample", "evaluate")
 
 
@@ -38,17 +40,11 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
                 block[scorer].pop(place)
     if block.get("probe") is None or block["probe"]["keep_best"] is None:
         block.pop("probe", None)  # it changes nothing that is trained
-    if block.get("dynamic_sampling", 0) is None:
-        block.pop("dynamic_sampling")  # not asked for: the experiment is what it was before there was the key
-    if not block.get("benchmarks", True):
-        block.pop("benchmarks")
-    if block.get("generalisation", 0) is None:
-        block.pop("generalisation")
-    if isinstance(stage, LikelihoodStage):
-        if stage.expert_balance != "bias":
-            block.pop("bias_update_speed")
-        if stage.expert_balance is None:
-            block.pop("expert_balance")
+    for key in _UNASKED:
+        if block.get(key) in (None, []):
+            block.pop(key, None)
+    if isinstance(stage, LikelihoodStage) and stage.expert_balance != "bias":
+        block.pop("bias_update_speed")
     if isinstance(stage, MergeStage):
         block.pop("base")  # a name
     if "data" in block:

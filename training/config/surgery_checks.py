@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from data.errors import UserError
 from training.config.cross_checks import Finding, named_models
 from training.config.document import KeyPath
+from training.config.expand import with_parents
 from training.config.pipeline import Pipeline
 from training.config.stage_base import DIFFERENCE_METHODS, MergeStage, SurgeryStage
-from training.config.stages import LikelihoodStage, ModelStage, Stage
+from training.config.stages import LikelihoodStage, ModelStage
 
 _ONLY = {"t": ("slerp",), "density": ("ties", "dare_ties"), "base": DIFFERENCE_METHODS}
 
@@ -45,10 +46,10 @@ def surgery_starts_from_whole_weights(pipeline: Pipeline) -> Iterator[Finding]:
         for stage in pipeline.stages
         if isinstance(stage, ModelStage) and stage.lora is not None and stage.lora.save == "adapter"
     }
-    for index, stage in enumerate(pipeline.stages):
+    for index, (stage, parent) in enumerate(with_parents(pipeline.stages)):
         if not isinstance(stage, SurgeryStage):
             continue
-        named = list(named_models(stage)) or [(("kind",), _previous(pipeline, index))]
+        named = list(named_models(stage)) or [(("kind",), parent)]
         for key, name in named:
             if name in adapters:
                 yield ("stages", index, *key), f"{name} leaves an adapter; set stages.{name}.lora.save=merged"
@@ -82,25 +83,20 @@ def experts_are_balanced_one_way(pipeline: Pipeline) -> Iterator[Finding]:
 
 def layers_and_experts_come_out_even(pipeline: Pipeline) -> Iterator[Finding]:
     """drop_layers leaves layers to stack, parts divide a feed-forward block; told where the base's config is here."""
+    surgery = [(index, stage.name) for index, stage in enumerate(pipeline.stages) if isinstance(stage, SurgeryStage)]
+    if not surgery:
+        return
     from training.surgery.lineage import configs_of
 
     try:
         configs = configs_of(pipeline)
     except UserError:
         return  # the base's config is not here; the stage itself will tell
-    for index, stage in enumerate(pipeline.stages):
-        found = configs.get(stage.name)
-        if isinstance(stage, SurgeryStage) and isinstance(found, str):
+    for index, name in surgery:
+        found = configs.get(name)
+        if isinstance(found, str):
             key, _, text = found.partition(": ")
             yield ("stages", index, key), text
-
-
-def _previous(pipeline: Pipeline, index: int) -> str:
-    """The model that a stage starts from where it names none."""
-    from training.config.stages import MODEL_KINDS
-
-    earlier: list[Stage] = [stage for stage in pipeline.stages[:index] if stage.kind in MODEL_KINDS]
-    return earlier[-1].name if earlier else "base"
 
 
 RULES = (

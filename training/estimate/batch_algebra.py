@@ -18,9 +18,9 @@ from training.config import (
     SampleStage,
     SftStage,
 )
+from training.config.batch_checks import UNITS
 from training.config.trainer_fields import default
 
-UNITS = {"pretrain": "packed rows", "sft": "rows", "dpo": "pairs", "grpo": "completions", "reward_model": "pairs"}
 Trained = PretrainStage | SftStage | DpoStage | GrpoStage | RewardModelStage
 
 

@@ -136,11 +136,7 @@ def _of_run(run: RunFolder, shape: Shape, device: Device) -> Iterator[Measured]:
 
 def _parent_shape(run: RunFolder, record: dict[str, Any]) -> Shape:
     """The shape of the model that a stage worked on; KeyError or UserError where it cannot be told."""
-    folder = run.path / record["parents"][0]["folder"] / "model"
-    try:
-        return shape_of(json.loads((folder / "config.json").read_text()))
-    except OSError as error:
-        raise UserError(f"{folder} has no config") from error
+    return shape_of(find_config(str(run.path / record["parents"][0]["folder"] / "model")))
 
 
 def _of_record(

@@ -32,7 +32,9 @@ def check_gguf(path: Path, wanted: str, model: Any, tokenizer: Any) -> dict[str,
     Raises NotTheSame when tokens or config differ, or mean_kl exceeds the type's tolerance.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoConfig, AutoTokenizer
+
+    from training.models import load_gguf
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     texts = [*TEXTS, prompt_text(tokenizer)]
@@ -41,9 +43,7 @@ def check_gguf(path: Path, wanted: str, model: Any, tokenizer: Any) -> dict[str,
     check_config(config, model.config)
     if hasattr(model.config, "head_dim"):
         config.head_dim = model.config.head_dim  # in the file as key_length, which transformers does not read
-    read = AutoModelForCausalLM.from_pretrained(
-        **where, config=config, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-    ).eval()
+    read = load_gguf(path, config=config).eval()
     encoded = [tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids for text in texts]
     with torch.no_grad():
         pairs = [(model(ids).logits[0].float(), read(ids).logits[0].float()) for ids in encoded]

@@ -5,8 +5,6 @@ A model is hashed when its stage ends and measured afterwards, so its card is no
 unasked.
 """
 
-import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from training.model_card.front_matter import front_matter
 from training.model_files import CARD_MARK, CARD_NAME, is_card
 from training.report.collect import RunView, StageView, read_run
 from training.summary import Summary, summarise_view
+from training.whole_text import write_whole
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,5 @@ def _write(run: RunView, summary: Summary, stage: StageView, overwrite: bool) ->
             return Card(stage.name, path, "a README.md that posttrain did not write is there")
         if is_edited(path.read_text(encoding="utf-8")):
             return Card(stage.name, path, "it was edited since posttrain wrote it")
-    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.partial")
-    partial.write_text(render_card(run, summary, stage), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, render_card(run, summary, stage))
     return Card(stage.name, path)

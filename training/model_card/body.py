@@ -13,6 +13,7 @@ from training.model_card.licences import base_licence
 from training.model_card.places import command_of, name_of, nameless
 from training.model_card.recipe import ancestry, training_sources
 from training.report.collect import RunView, StageView
+from training.report.data_summary import account
 from training.report.provenance import commands
 from training.report.scale import percent
 from training.summary import SuiteScore, Summary
@@ -106,7 +107,11 @@ def _data(run: RunView, stage: StageView) -> str:
     if not sources:
         return "No stage of this model read rows."
     rows = [[one.name, source_in_words(source), licence_in_words(source)] for one, source in sources]
-    accounts = [[one.name, *_account(data)] for one in ancestry(run, stage) if (data := (one.record or {}).get("data"))]
+    accounts = [
+        [one.name, *account(data), f"`{data.get('rows_sha256') or ''}`"]
+        for one in ancestry(run, stage)
+        if (data := (one.record or {}).get("data"))
+    ]
     named = table(("stage", "source", "licence"), rows)
     return f"{named}\n\n{table(('stage', 'rows in', 'kept', 'dropped', 'sha256 of the rows kept'), accounts)}"
 
@@ -197,13 +202,3 @@ def _score(score: SuiteScore) -> list[str]:
     low, high = score.ci95
     tidy = "" if score.format_rate is None else percent(score.format_rate)
     return [percent(score.accuracy), f"{percent(low)} to {percent(high)}", f"{score.n:,}", tidy]
-
-
-def _account(data: dict[str, Any]) -> list[str]:
-    counts = [f"{data[key]:,}" if data.get(key) is not None else "" for key in ("rows_in", "rows_kept")]
-    return [*counts, _drops(data), f"`{data.get('rows_sha256') or ''}`"]
-
-
-def _drops(data: dict[str, Any]) -> str:
-    counts = (data.get("dropped") or {}).items()
-    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in counts if count) or "none"

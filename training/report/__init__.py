@@ -4,9 +4,9 @@
 them in order. Nothing here trains, measures or changes a run; an unfinished run gives a page that says what is missing.
 """
 
-import os
-import platform
 from pathlib import Path
+
+from training.whole_text import write_whole
 
 REPORT_NAME = "report.html"
 
@@ -20,7 +20,5 @@ def write_report(run_dir: Path) -> Path:
     from training.report.page import render_page
 
     path = Path(run_dir) / REPORT_NAME
-    partial = path.with_suffix(f".{platform.node()}.{os.getpid()}.partial")  # jobs of one run may end at once
-    partial.write_text(render_page(Path(run_dir)), encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, render_page(Path(run_dir)))  # jobs of one run may end at once
     return path

@@ -13,7 +13,7 @@ from typing import Any
 from data.errors import UserError
 from training.config.scorers import stage_named
 from training.config.stages import MODEL_KINDS, TRAINING_KINDS
-from training.rank_state import read_rank_states
+from training.rank_state import bad_end, read_rank_states
 from training.record import missing_files, read_record
 from training.report.line_files import read_lines
 from training.run_folder import RESOLVED_NAME, RunFolder
@@ -226,10 +226,7 @@ def _how_far(stage: StageView) -> str:
         states = read_rank_states(stage.folder)
     except (OSError, ValueError):
         return f"{stage.state}, its ranks' state files cannot be read"
-    ended = next((state for state in states if state.get("outcome") not in (None, "done")), None)
     steps = [state["step"] for state in states if state.get("step") and state.get("max_steps")]
     far = f", at step {min(steps)} of {states[0]['max_steps']}" if steps else ""
-    if ended is None:
-        return f"{stage.state}{far}"
-    message = str(ended.get("message") or "").strip().split("\n")[0]
-    return f"{stage.state}{far}, {str(ended['outcome']).replace('_', ' ')}{f': {message}' if message else ''}"
+    ended = ": ".join(part for part in bad_end(states) or () if part)
+    return f"{stage.state}{far}, {ended}" if ended else f"{stage.state}{far}"

@@ -1,7 +1,7 @@
 """Curves of every training stage: which metrics share a chart, and in which order they appear."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from training.metric_names import describe
 from training.report.charts import Series, line_chart
@@ -75,7 +75,7 @@ def stage_charts(stage: StageView, rows: list[dict[str, Any]], colour: int = 1) 
     names = dict.fromkeys(name for row in rows for name in row)
     charts = []
     for wanted in (*CHARTS.get(stage.kind, ()), *SHARED):
-        found = _matching(wanted, names)
+        found = matching(wanted, names)
         series = [_series(rows, name, 1 + number if len(found) > 1 else colour) for number, name in enumerate(found)]
         series = [one for one in series if one.points]
         metric = describe(wanted[0])
@@ -90,7 +90,7 @@ def _unit(unit: str, rows: list[dict[str, Any]], names: list[str]) -> str:
     return ", ".join(part for part in (unit, f"{lost:,} steps not a finite number" if lost else "") if part)
 
 
-def _matching(wanted: Iterable[str], names: Iterable[str]) -> list[str]:
+def matching(wanted: Iterable[str], names: Iterable[str]) -> list[str]:
     """The metrics that were written, with `reward/*` opened; the order of `wanted` is kept."""
     found = []
     for pattern in wanted:
@@ -101,10 +101,15 @@ def _matching(wanted: Iterable[str], names: Iterable[str]) -> list[str]:
     return found
 
 
+def metric_points(rows: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(step, value) where the metric was logged as a finite number."""
+    found = [(row.get("step"), row.get(name)) for row in rows]
+    return [(float(step), float(value)) for step, value in found if _is_number(step) and _is_number(value)]
+
+
 def _series(rows: list[dict[str, Any]], name: str, colour: int) -> Series:
-    points = [(float(row["step"]), float(row[name])) for row in rows if _is_number(row.get(name)) and "step" in row]
-    return Series(name.rsplit("/", 1)[-1] if "/" in name else name, points, colour)
+    return Series(name.rsplit("/", 1)[-1] if "/" in name else name, metric_points(rows, name), colour)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and value == value and abs(value) != float("inf")

@@ -40,11 +40,15 @@ def source_words(source: dict[str, Any]) -> str:
 
 def _row(stage: StageView, data: dict[str, Any]) -> list[Markup | str | int]:
     digest = element("code", str(data.get("rows_sha256") or "")[:12])
-    counts = [f"{data[key]:,}" if data.get(key) is not None else "" for key in ("rows_in", "rows_kept")]
     doctor = data.get("doctor") or {}
-    losses = _counted(data.get("dropped") or {}) or "none"
     source = source_words(data.get("source") or {})
-    return [stage.name, source, *counts, losses, _tokens(doctor), _findings(doctor), digest]
+    return [stage.name, source, *account(data), _tokens(doctor), _findings(doctor), digest]
+
+
+def account(data: dict[str, Any]) -> list[str]:
+    """Rows in, rows kept, and rows dropped by reason, of a record's data."""
+    counts = [f"{data[key]:,}" if data.get(key) is not None else "" for key in ("rows_in", "rows_kept")]
+    return [*counts, _counted(data.get("dropped") or {}) or "none"]
 
 
 def _counted(counts: dict[str, Any]) -> str:

@@ -119,8 +119,9 @@ def _stage_samples(stage: StageView) -> Markup | None:
         title = "kept for training"
     elif stage.kind == "grpo":
         path = stage.path("samples.jsonl")
-        shown = [*first_lines(path, PER_STAGE), *last_lines(path, PER_STAGE)]
-        shown = shown if len(first_lines(path, 2 * PER_STAGE)) == 2 * PER_STAGE else first_lines(path, 2 * PER_STAGE)
+        shown = first_lines(path, 2 * PER_STAGE)
+        if len(shown) == 2 * PER_STAGE:
+            shown[PER_STAGE:] = last_lines(path, PER_STAGE)
         cards = [rollout_card(row) for row in shown]
         title = "first and last samples"
     else:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from data.errors import UserError
-from training.config.stage_base import MergeStage, UpcycleStage, UpscaleStage
+from training.config.expand import with_parents
+from training.config.stage_base import UpcycleStage, UpscaleStage
 from training.config.stages import MODEL_KINDS
 from training.surgery.configs import upcycled_config, upscaled_config
 
@@ -18,14 +19,9 @@ def configs_of(pipeline: Any) -> dict[str, Config | str]:
     from training.estimate.known_models import find_config
 
     found: dict[str, Config | str] = {"base": find_config(pipeline.model)}
-    previous = "base"
-    for stage in pipeline.stages:
-        if stage.kind not in MODEL_KINDS:
-            continue
-        named = stage.from_[0] if isinstance(stage, MergeStage) else stage.from_
-        parent = found.get(stage.parent or named or previous, found["base"])
-        found[stage.name] = _made(stage, parent)
-        previous = stage.name
+    for stage, parent in with_parents(pipeline.stages):
+        if stage.kind in MODEL_KINDS:
+            found[stage.name] = _made(stage, found.get(parent, found["base"]))
     return found
 
 

@@ -48,13 +48,6 @@ class WeightReader:
         """Return a tensor on the CPU, in the dtype it is stored in."""
         return self._file(name).get_tensor(name).clone()  # two reads of one name would share memory
 
-    def size(self, name: str) -> int:
-        """Numbers in a tensor, without reading it."""
-        count = 1
-        for length in self._file(name).get_slice(name).get_shape():
-            count *= length
-        return count
-
     def dtype(self, name: str) -> torch.dtype:
         """Precision in which a tensor is stored, without reading it (but for a single number)."""
         part = self._file(name).get_slice(name)
