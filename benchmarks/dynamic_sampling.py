@@ -10,14 +10,13 @@ the seconds are not. Stages that are finished in FOLDER are not run again.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.real_stages import ROOT
+from benchmarks.real_stages import launch
 
 CONFIG = Path(__file__).with_suffix(".yaml")
 ARMS = ("plain", "dynamic")
@@ -92,8 +91,7 @@ def table(arms: dict[str, list[Step]]) -> str:
 
 def run(folder: Path, overrides: list[str]) -> dict[str, list[Step]]:
     """Run the pipeline in `folder`, as far as it is not there yet, and read both arms."""
-    command = [sys.executable, "-m", "launch", "run", str(CONFIG), f"runtime.runs_dir={folder}", *overrides]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    launch("run", str(CONFIG), f"runtime.runs_dir={folder}", *overrides, output=sys.stderr)
     arms = {}
     for arm in ARMS:
         (record,) = folder.glob(f"*/*-{arm}-*/record.json")

@@ -9,14 +9,12 @@ width is known exactly. About a minute a case on two cores; a case whose record 
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.real_stages import ROOT, record_path, write_rows
+from benchmarks.real_stages import launch, record_path, write_rows
 from training.estimate.known_models import find_config
 from training.estimate.memory import Memory, memory
 from training.estimate.shape import shape_of
@@ -106,8 +104,7 @@ def record_of(case: Case, folder: Path) -> dict[str, Any]:
 
     def run() -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "launch", "run", str(write_pipeline(case, folder))]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        launch("run", str(write_pipeline(case, folder)))
 
     return json.loads(record_path(folder, "measured", run).read_text())
 

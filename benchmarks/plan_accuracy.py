@@ -11,15 +11,13 @@ finished in FOLDER is not run again. A busy machine shows: nothing else should r
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.real_stages import ROOT, record_path, write_rows
+from benchmarks.real_stages import launch, record_path, write_rows
 
 PROMPT_TOKENS = 44  # what the prompts of `write_pipeline` have at most in the model's chat template
 MODEL = "bundled:smollm2-135m-instruct"
@@ -81,24 +79,19 @@ def write_pipeline(case: Case, folder: Path) -> Path:
 def measured_s(case: Case, root: Path) -> float:
     """Run the case unless its record is there; the mean seconds of its steps after the first."""
     folder = root / case.name
-    record = record_path(folder, "timed", lambda: launch("run", write_pipeline(case, folder), folder / "runs"))
+    place = f"runtime.runs_dir={folder / 'runs'}"
+    record = record_path(folder, "timed", lambda: launch("run", str(write_pipeline(case, folder)), place))
     steps = [json.loads(line) for line in (record.parent / "metrics.jsonl").read_text().splitlines()]
     return fmean(step["timing_s/step"] for step in steps[1:])
 
 
 def predicted_s(case: Case, root: Path) -> float:
     """What `posttrain plan` says beside the run that calibrates; rows fill their limits where that run had others."""
-    runs = root / case.by / "runs"
-    shown = launch("plan", write_pipeline(case, root / case.name), runs, "--json", "--fill", "1")
+    config, runs = write_pipeline(case, root / case.name), root / case.by / "runs"
+    shown = launch("plan", str(config), f"runtime.runs_dir={runs}", "--json", "--fill", "1")
     stage = next(stage for stage in json.loads(shown)["stages"] if stage["name"] == "timed")
     assert stage["time"]["calibration"], f"{case.by} left no ledger in {runs}"
     return float(stage["time"]["update_s"]["likely"])
-
-
-def launch(verb: str, config: Path, runs: Path, *options: str) -> str:
-    """Run one verb of the command line; returns what it prints."""
-    command = [sys.executable, "-m", "launch", verb, str(config), f"runtime.runs_dir={runs}", *options]
-    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""What the benchmarks of `posttrain plan` share: rows that fill any limit, and runs that are not made twice."""
+"""What the benchmarks of real stages share: rows that fill any limit, and runs that are not made twice."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,12 @@ def write_rows(folder: Path, kind: str, prompts: Iterable[str]) -> Path:
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def launch(*arguments: str, output: Any = subprocess.PIPE) -> str:
+    """Run the command line; returns what it prints, unless `output` takes that."""
+    command = [sys.executable, "-m", "launch", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=output, text=True).stdout or ""
 
 
 def record_path(folder: Path, stage: str, run: Callable[[], object]) -> Path:

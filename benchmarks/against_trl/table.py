@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
+
+from training.environment import cpu_model
 
 TABLE_HEAD = (
     "| Work | Baseline | Ours | TRL | Ratio: median (lowest-highest) | Memory, ours / TRL |\n|---|---|---|---|---|---|"
@@ -64,7 +65,5 @@ def machine() -> str:
     import transformers
     import trl
 
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown processor")
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, trl {trl.__version__}"
-    return f"{os.cpu_count()} cores of {name}, {torch.backends.cpu.get_cpu_capability()}; {versions}"
+    return f"{os.cpu_count()} cores of {cpu_model()}, {torch.backends.cpu.get_cpu_capability()}; {versions}"

@@ -5,19 +5,23 @@ gives the word to one run at a time and takes the seconds from the word to the n
 optimizer step with its data, logging and optimizer. Waiting ranks block in a socket or a collective and use no core.
 """
 
+import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from transformers import TrainerCallback
 
 SOCKET = "POSTTRAIN_BENCHMARK_SOCKET"
+START_S = 600.0
+"""How long a run may take to connect: imports, data, DPO's reference."""
 
 
 REFERENCE_S: list[float] = []
@@ -46,9 +50,11 @@ class Turns(TrainerCallback):
         self.trainer = trainer
         self.generate_s = 0.0
         self.logged: dict[str, Any] = {}
-        self.connection: Connection | None = None
+        self.conductor: IO[str] | None = None
         if trainer.accelerator.is_main_process:
-            self.connection = Client(os.environ[SOCKET])
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(os.environ[SOCKET])
+            self.conductor = connection.makefile("rw")
         if hasattr(trainer, "_generate"):
             trainer._generate = self._timed(trainer._generate)
 
@@ -68,10 +74,10 @@ class Turns(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stand before the step until it is this run's turn."""
-        if self.connection is not None:
+        if self.conductor is not None:
             said = {"step": state.global_step, "generate_s": self.generate_s, "logged": self.logged}
-            self.connection.send(said | {"reference_s": sum(REFERENCE_S)})
-            self.connection.recv()
+            print(json.dumps(said | {"reference_s": sum(REFERENCE_S)}), file=self.conductor, flush=True)
+            self.conductor.readline()
         self.trainer.accelerator.wait_for_everyone()
 
 
@@ -81,23 +87,29 @@ class Side:
 
     name: str
     processes: list[subprocess.Popen[bytes]]
-    connection: Connection
+    connection: socket.socket
     said: dict[str, Any] = field(default_factory=dict)
 
     def wait(self, patience_s: float = 1800.0) -> None:
         """Wait until the run stands before its next step; raises RuntimeError where a process ends first."""
         deadline = time.monotonic() + patience_s
-        while not self.connection.poll(0.2):
+        while not select.select([self.connection], [], [], 0.2)[0]:
             ended = [process.poll() for process in self.processes]
             if any(code is not None for code in ended) or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name}: no step came; exit codes {ended}")
-        self.said = self.connection.recv()
+        line = b""
+        while not line.endswith(b"\n"):
+            part = self.connection.recv(1 << 16)
+            if not part:
+                raise RuntimeError(f"{self.name}: the run has ended")
+            line += part
+        self.said = json.loads(line)
 
     def step(self) -> dict[str, Any]:
         """Let the run make one step; returns its seconds, those of generation on rank 0, and what it logged."""
         before = self.said
         started = time.perf_counter()
-        self.connection.send("go")
+        self.connection.sendall(b"go\n")
         self.wait()
         seconds = time.perf_counter() - started
         generate_s = self.said["generate_s"] - before["generate_s"]
@@ -112,11 +124,16 @@ class Side:
 
     def end(self) -> None:
         """Kill the run: what it trained is not wanted."""
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        kill(self.processes)
         self.connection.close()
+
+
+def kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes and all that they started."""
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 class Conductor:
@@ -130,7 +147,10 @@ class Conductor:
         """Start one process for each environment and wait until the run stands before its first step."""
         address = str(self.folder / f"{name}.socket")
         Path(address).unlink(missing_ok=True)
-        with Listener(address) as listener:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            listener.settimeout(START_S)
             processes = []
             for rank, environment in enumerate(environments):
                 with (self.folder / f"{name}.rank{rank}.log").open("wb") as log:
@@ -143,8 +163,12 @@ class Conductor:
                             start_new_session=True,
                         )
                     )
-            listener._listener._socket.settimeout(600)  # type: ignore[attr-defined]
-            side = Side(name, processes, listener.accept())
+            try:
+                connection, _ = listener.accept()
+            except BaseException:  # too late, or Ctrl-C
+                kill(processes)
+                raise
+            side = Side(name, processes, connection)
         self.sides.append(side)
         side.wait()
         return side

@@ -26,11 +26,15 @@ def kill_runner(run_dir: Path, rng: random.Random) -> None:
     os.kill(os.getppid(), signal.SIGKILL)
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that have not been waited for."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def kill_everything(run_dir: Path, rng: random.Random) -> None:
     """The runner and all its ranks die at once."""
     runner = os.getppid()
-    children = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
-    for pid in [runner, *(int(child) for child in children if int(child) != os.getpid())]:
+    for pid in [runner, *(child for child in children(runner) if child != os.getpid())]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.torture.compare import differences
 from benchmarks.torture.damage import cut_power, damage_newest_checkpoint
-from benchmarks.torture.kinds import DAMAGED, FULL_DISK, POWER_CUT, resize
+from benchmarks.torture.kinds import DAMAGED, FULL_DISK, POWER_CUT, children, resize
 from benchmarks.torture.points import FIRED, Fault, read_lines, write_faults
 from training.config import Pipeline
 from training.plan import plan_run
@@ -118,10 +118,9 @@ def wait_for(pid: int | None, seconds: float) -> int | None:
 
 def kill_children() -> None:
     """End what is left, so that the torture test itself leaves nothing."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    for child in children:
+    for child in children(os.getpid()):
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(child), signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
 
 
 def after(bench: Bench, name: str, notes: Path, row: dict[str, Any]) -> str:
