@@ -21,10 +21,11 @@ from training.config import load_pipeline
 from training.metric_names import describe
 from training.record import read_record, record_sha256
 from training.report.collect import read_run as view_run
-from training.tracker import NullTracker, WandbTracker, open_tracker, require_tracker, wandb_mode
+from training.tracker import NullTracker, open_tracker, require_tracker
 from training.verl_names import NAMES as VERL_NAMES
 from training.verl_names import verl_aliases
 from training.wandb_sync import unsent_runs
+from training.wandb_tracker import WandbTracker, wandb_mode
 
 BLOCK = 32 * 1024
 COLUMNS = ["prompt", "completion", "reward"]
