@@ -16,8 +16,8 @@ def take_turns() -> None:
 
     attach = train.attach
 
-    def attached(context: Any, trainer: Any, checkpoint: Any) -> Any:
-        result = attach(context, trainer, checkpoint)
+    def attached(context: Any, trainer: Any, *more: Any) -> Any:
+        result = attach(context, trainer, *more)
         trainer.add_callback(Turns(trainer))
         return result
 

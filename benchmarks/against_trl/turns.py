@@ -92,11 +92,7 @@ class Side:
 
     def wait(self, patience_s: float = 1800.0) -> None:
         """Wait until the run stands before its next step; raises RuntimeError where a process ends first."""
-        deadline = time.monotonic() + patience_s
-        while not select.select([self.connection], [], [], 0.2)[0]:
-            ended = [process.poll() for process in self.processes]
-            if any(code is not None for code in ended) or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name}: no step came; exit codes {ended}")
+        wait_for(self.connection, self.name, self.processes, patience_s)
         line = b""
         while not line.endswith(b"\n"):
             part = self.connection.recv(1 << 16)
@@ -128,6 +124,17 @@ class Side:
         self.connection.close()
 
 
+def wait_for(
+    heard: socket.socket, name: str, processes: Sequence[subprocess.Popen[bytes]], patience_s: float
+) -> None:
+    """Wait until a socket has something to read; raises RuntimeError where a process ends first, or too late."""
+    deadline = time.monotonic() + patience_s
+    while not select.select([heard], [], [], 0.2)[0]:
+        ended = [process.poll() for process in processes]
+        if any(code is not None for code in ended) or time.monotonic() > deadline:
+            raise RuntimeError(f"{name}: no step came; exit codes {ended}; its ranks' logs tell more")
+
+
 def kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     """End processes and all that they started."""
     for process in processes:
@@ -150,8 +157,7 @@ class Conductor:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen()
-            listener.settimeout(START_S)
-            processes = []
+            processes: list[subprocess.Popen[bytes]] = []
             for rank, environment in enumerate(environments):
                 with (self.folder / f"{name}.rank{rank}.log").open("wb") as log:
                     processes.append(
@@ -164,8 +170,9 @@ class Conductor:
                         )
                     )
             try:
+                wait_for(listener, name, processes, START_S)
                 connection, _ = listener.accept()
-            except BaseException:  # too late, or Ctrl-C
+            except BaseException:  # a rank has ended, or Ctrl-C
                 kill(processes)
                 raise
             side = Side(name, processes, connection)
