@@ -124,9 +124,7 @@ class Side:
         self.connection.close()
 
 
-def wait_for(
-    heard: socket.socket, name: str, processes: Sequence[subprocess.Popen[bytes]], patience_s: float
-) -> None:
+def wait_for(heard: socket.socket, name: str, processes: Sequence[subprocess.Popen[bytes]], patience_s: float) -> None:
     """Wait until a socket has something to read; raises RuntimeError where a process ends first, or too late."""
     deadline = time.monotonic() + patience_s
     while not select.select([heard], [], [], 0.2)[0]:
