@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +93,30 @@ def test_a_stage_of_one_run_alone_is_one_difference(before: Path, after: Path) -
     assert [(one.key, one.values) for one in compared.config] == [("stages.dpo", {"before": "present"})]
     (dpo,) = [one for one in compared.stages if one.name == "dpo"]
     assert (dpo.states, dpo.same_experiment) == ({"before": "done", "after": "absent"}, None)
+
+
+def test_a_block_of_an_older_version_s_run_is_one_difference(before: Path, after: Path) -> None:
+    large = {"one": 1, "two": {"three": 3, "four": 4}, "five": 5, "six": 6}
+
+    def change(pipeline: Row) -> None:
+        stage_of(pipeline, "dpo")["health"] = large
+        stage_of(pipeline, "grpo")["parity"] = {"every": 10, "rows": 8}
+
+    change_pipeline(after, change)
+    assert [(one.key, one.values) for one in compare_runs([before, after]).config] == [
+        ("stages.dpo.health", {"after": "present"}),
+        ("stages.grpo.parity.every", {"after": 10}),
+        ("stages.grpo.parity.rows", {"after": 8}),
+    ]
+
+
+def test_the_page_is_written_though_nobody_reads_the_text(before: Path, after: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "launch", "compare", str(before), str(after), "--html", str(page)]
+    reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+    reader.wait()
+    subprocess.run(command, stdout=reader.stdin, stderr=subprocess.DEVNULL, check=False)
+    assert page.read_text().startswith("<!doctype html>")
 
 
 def test_flatten_meets_named_entries_by_name_and_keeps_other_lists_whole() -> None:

@@ -1,5 +1,6 @@
 """What was asked for, and where it ran: the keys in which runs differ, and the stages that are the same experiment."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,10 @@ from training.report.provenance import RUNNER_KEYS
 
 NOT_COMPARED = (*RUNNER_KEYS, "name")
 """Keys of pipeline.resolved.json that are not part of the pipeline, and its name, which heads the comparison."""
-NAMED_LISTS = ("stages", "suites")
+NAMED_LISTS = ("stages", "suites", "benchmarks")
 """Blocks of which a whole entry may be in one run only."""
+MANY_KEYS = 5
+"""A block of so many keys that some runs lack wholly is one difference: an older version's runs lack whole blocks."""
 DATA_KEYS = ("source", "rows_in", "rows_kept", "dropped", "rows_sha256", "packed_rows", "left_over_per_epoch")
 UNRECORDED_ENVIRONMENT = ("executable",)
 
@@ -43,25 +46,38 @@ class StageMatch:
 
 
 def config_differences(runs: Sequence[NamedRun]) -> list[Difference]:
-    """The keys of the resolved pipelines that differ; a stage or suite that not all runs have is one key."""
+    """The keys of the resolved pipelines that differ; a stage, suite or large block that not all runs have is one."""
     flat = {}
     for run in runs:
         kept = {key: value for key, value in run.view.pipeline.items() if key not in NOT_COMPARED}
         flat[run.label] = dict(flatten(kept))
-    missing = _not_everywhere(runs)
+    missing = _not_everywhere(flat)
     found = [Difference(key, dict.fromkeys(having, "present")) for key, having in missing.items()]
     prefixes = tuple(f"{key}." for key in missing)
     return found + [one for one in differences(flat) if not one.key.startswith(prefixes)]
 
 
-def _not_everywhere(runs: Sequence[NamedRun]) -> dict[str, list[str]]:
-    """`stages.NAME` or `suites.NAME` -> the labels of the runs that have it, where not all do."""
-    having: dict[str, list[str]] = {}
-    for run in runs:
-        for block in NAMED_LISTS:
-            for key, _ in _entries(run.view.pipeline.get(block) or {}):
-                having.setdefault(f"{block}.{key}", []).append(run.label)
-    return {key: found for key, found in having.items() if len(found) < len(runs)}
+def _not_everywhere(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The outermost blocks that some runs lack, with the labels of those that have them."""
+    sizes = {label: Counter(block for key in values for block in _blocks(key)) for label, values in flat.items()}
+    found: dict[str, list[str]] = {}
+    for block in dict.fromkeys(block for counts in sizes.values() for block in counts):
+        having = [label for label, counts in sizes.items() if block in counts]
+        one_thing = _is_named(block) or max(counts[block] for counts in sizes.values()) >= MANY_KEYS
+        if len(having) < len(flat) and one_thing and not block.startswith(tuple(f"{outer}." for outer in found)):
+            found[block] = having
+    return found
+
+
+def _blocks(key: str) -> Iterator[str]:
+    """`a` and `a.b` of a.b.c, the outermost first."""
+    parts = key.split(".")
+    return (".".join(parts[:length]) for length in range(1, len(parts)))
+
+
+def _is_named(block: str) -> bool:
+    first, *rest = block.split(".")
+    return first in NAMED_LISTS and len(rest) == 1
 
 
 def differences(flat: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
