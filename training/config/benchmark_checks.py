@@ -32,6 +32,13 @@ def local_files_of_benchmarks_exist(pipeline: Pipeline) -> Iterator[Finding]:
                     yield at, f"there is no such file (looked in {Path.cwd()})"
 
 
+def folders_of_exercises_exist(pipeline: Pipeline) -> Iterator[Finding]:
+    """Every folder of exercises is there."""
+    for name, benchmark in pipeline.benchmarks.items():
+        if benchmark.exercises is not None and not Path(benchmark.exercises.path).expanduser().is_dir():
+            yield ("benchmarks", name, "exercises", "path"), f"there is no such folder (looked in {Path.cwd()})"
+
+
 def offline_tasks_have_local_data(pipeline: Pipeline) -> Iterator[Finding]:
     """With `offline: true` no task that is measured comes from the hub."""
     asked = {name for _, decoding in decodings(pipeline) for name in decoding.benchmarks}
@@ -55,6 +62,7 @@ def gates_on_benchmarks_are_on_accuracy(pipeline: Pipeline) -> Iterator[Finding]
 RULES = (
     benchmarks_are_known_and_named_once,
     local_files_of_benchmarks_exist,
+    folders_of_exercises_exist,
     offline_tasks_have_local_data,
     gates_on_benchmarks_are_on_accuracy,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from training.config.block import Block, Count
@@ -81,17 +83,35 @@ class HumanEval(Block):
     sandbox: str = Field(default="namespaces", description="The level of isolation (docs/sandbox.md).")
 
 
+class Exercises(Block):
+    """A folder of coding exercises with tests in several languages, laid out as in Aider's polyglot benchmark."""
+
+    path: str = Field(description="The folder; every folder in it with .meta/config.json is an exercise.")
+    languages: list[str] | None = Field(
+        default=None, min_length=1, description="Only these: python, javascript, c, cpp, rust; null is all there are."
+    )
+    limit: Count | None = Field(default=None, description="The first so many of each language, by name; null is all.")
+    tries: Literal[1, 2] = Field(default=2, description="With 2, a model whose tests fail sees their output once.")
+    max_completion_length: Count = Field(default=1024, description="Longest answer of a try, in tokens.")
+    timeout_s: float = Field(default=20.0, ge=0.1, le=300.0, description="CPU seconds of the tests, compiling apart.")
+    memory_mb: int = Field(default=2048, ge=64, description="Address space of a program, in MB; node wants 1,500.")
+    sandbox: str = Field(default="namespaces", description="The level of isolation (docs/sandbox.md).")
+
+
 class Benchmark(Block):
-    """One benchmark: exactly one of lm_eval and human_eval."""
+    """One benchmark: exactly one of lm_eval, human_eval and exercises."""
 
     lm_eval: LmEval | None = Field(default=None, description="Tasks of the lm-evaluation-harness.")
     human_eval: HumanEval | None = Field(default=None, description="HumanEval, with pass@k over `draws`.")
+    exercises: Exercises | None = Field(default=None, description="A folder of coding exercises, in the sandbox.")
 
     @model_validator(mode="after")
     def exactly_one_is_given(self) -> Benchmark:
-        if (self.lm_eval is None) == (self.human_eval is None):
-            found = "none" if self.lm_eval is None else "both"
-            raise ValueError(f"needs exactly one of lm_eval, human_eval; found {found}")
+        given = [name for name in Benchmark.model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"needs exactly one of {', '.join(Benchmark.model_fields)}; found {' and '.join(given) or 'none'}"
+            )
         return self
 
     def scores(self, name: str) -> list[str]:

@@ -42,6 +42,7 @@ _BLOCKS = (
     ("LmEval", "`benchmarks.NAME.lm_eval`", ""),
     ("LocalData", "`benchmarks.NAME.lm_eval.local_data.TASK`", ""),
     ("HumanEval", "`benchmarks.NAME.human_eval`", ""),
+    ("Exercises", "`benchmarks.NAME.exercises`", ""),
     (
         "DataBlock",
         "`data`",

@@ -40,22 +40,41 @@ def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report:
         namespaces.enter_private_root(job["folder"], job["readable"], job["scratch_bytes"])
     os.chdir(scratch)
     for name, text in job["files"].items():
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
         with open(name, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
     _take(streams, report)
     if in_namespaces:
         namespaces.become_nobody()
-    _limit(job)
+    _limit(job, bool(run["before"]))
     _die_with_parent(report)
     threads = _limit_threads(job, in_namespaces)
     drop_capabilities()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if job["level"] == "landlock":
         landlock.restrict(job["readable"], scratch)
-    seccomp.install(os.getpid(), threads)
-    argv = [word.replace("{scratch}", scratch) for word in run["argv"]]
     environment = {name: value.replace("{scratch}", scratch) for name, value in job["env"].items()}
-    os.execve(argv[0], argv, environment)
+    commands = [[word.replace("{scratch}", scratch) for word in argv] for argv in [*run["before"], run["argv"]]]
+    if run["before"]:
+        _compile(commands[:-1], environment, threads)
+    _limit_one("CPU", job["cpu_s"])
+    seccomp.install(os.getpid(), threads)
+    os.execve(commands[-1][0], commands[-1], environment)
+
+
+def _compile(commands: list[list[str]], environment: dict[str, str], threads: bool) -> None:
+    """Run compilers, which may start processes; the first that fails ends this process with its code.
+
+    They are the machine's own programs. What they started and left is killed before the program gets its turn.
+    """
+    seccomp.install(os.getpid(), threads, compiling=True)
+    for argv in commands:
+        _, status = os.waitpid(os.posix_spawn(argv[0], argv, environment), 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != 0:
+            os._exit(abs(code))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
 
 
 def _take(streams: list[int], report: int) -> None:
@@ -81,20 +100,24 @@ def _die_with_parent(report: int) -> None:
         os._exit(1)
 
 
-def _limit(job: dict[str, Any]) -> None:
+def _limit(job: dict[str, Any], compiles: bool) -> None:
     limits = {
         "AS": job["memory_bytes"],
-        "CPU": job["cpu_s"],
+        "CPU": job["compile_cpu_s"] if compiles else job["cpu_s"],
         "FSIZE": job["scratch_bytes"],
         "NOFILE": MAX_OPEN_FILES,
         **dict.fromkeys(NONE_OF, 0),
     }
     for name, value in limits.items():
-        kind = getattr(resource, f"RLIMIT_{name}")
-        _, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        _limit_one(name, value)
+
+
+def _limit_one(name: str, value: int) -> None:
+    kind = getattr(resource, f"RLIMIT_{name}")
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def _limit_threads(job: dict[str, Any], in_namespaces: bool) -> bool:

@@ -33,9 +33,11 @@ class SandboxError(RuntimeError):
 @dataclass(frozen=True)
 class Limits:
     """What one program may use. Times in seconds: `cpu_s` each, `wall_s` each (None: twice the CPU time and 2 s), and
-    `total_s` for all runs of a job; sizes in MB (1e6 bytes). Threads count, processes do not: there is one."""
+    `total_s` for all runs of a job; sizes in MB (1e6 bytes). Threads count, processes do not: there is one, but for
+    compilers, which have `compile_cpu_s` each."""
 
     cpu_s: float = 5.0
+    compile_cpu_s: float = 60.0
     wall_s: float | None = None
     total_s: float = 60.0
     memory_mb: int = 512
@@ -48,7 +50,9 @@ class Limits:
 class Run:
     """One program: its command (an absolute path first; "{scratch}" is its folder) and its standard input.
 
-    Descriptors given here replace the streams: they are closed in this process once the sandbox has them.
+    `before` are compilers of this machine, run one after the other in the same folder: they alone may start processes
+    (at level "namespaces" only), and where one fails its exit code is the run's. Descriptors given here replace the
+    streams: they are closed in this process once the sandbox has them.
     """
 
     argv: Sequence[str]
@@ -56,6 +60,7 @@ class Run:
     stdin_fd: int | None = None
     stdout_fd: int | None = None
     more_fds: tuple[int, ...] = ()
+    before: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ def _job(
     place: Place, runs: Sequence[Run], files: Mapping[str, str], stop_at_failure: bool, folder: str
 ) -> dict[str, Any]:
     limits = place.limits
+    assert place.level == "namespaces" or not any(run.before for run in runs)
     own = {"PATH": "/usr/bin:/bin", "HOME": "{scratch}", "TMPDIR": "{scratch}", "LANG": "C.UTF-8"}
     return {
         "level": place.level,
@@ -182,6 +188,7 @@ def _job(
         "runs": [vars(run) for run in runs],
         "stop_at_failure": stop_at_failure,
         "cpu_s": max(1, math.ceil(limits.cpu_s)),
+        "compile_cpu_s": max(1, math.ceil(limits.compile_cpu_s)),
         "wall_s": limits.total_s,
         "wall_s_each": 2 * limits.cpu_s + 2 if limits.wall_s is None else limits.wall_s,
         "memory_bytes": limits.memory_mb * 10**6,

@@ -3,13 +3,14 @@
 It refuses sockets, new processes, signals to others, other processes' memory and settings, memory outside the address
 space limit, owners and modes of files, and the kernel's own business (mounts, modules, keys, BPF, io_uring, clocks).
 Refused calls fail with EPERM, so an honest program gets an exception it can name. The filter outlives exec and nothing
-can take it off.
+can take it off. Compilers work under a wider one: they start processes and make what they linked executable.
 """
 
 import ctypes
 import struct
 
 from training.sandbox.libc import PR_SET_SECCOMP, prctl
+from training.sandbox.namespaces import NEW_NAMESPACES
 from training.sandbox.syscall_numbers import FIRST_UNKNOWN, audit_architecture, number
 
 PROCESSES = "fork vfork"
@@ -27,6 +28,7 @@ KERNEL = """init_module finit_module delete_module kexec_load kexec_file_load re
     request_key acct syslog settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname personality
     iopl ioperm modify_ldt uselib vhangup"""
 REFUSED = " ".join([PROCESSES, OTHERS, NETWORK, MEMORY, FILES, MOUNTS, KERNEL]).split()
+COMPILERS_MAY = frozenset({"fork", "vfork", "chmod", "fchmod", "fchmodat", "fchmodat2"})
 
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS = 1, 38
@@ -39,18 +41,19 @@ LOAD, EQUAL, AT_LEAST, HAS_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 CALL_NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16
 
 
-def install(own_pid: int, threads: bool) -> None:
+def install(own_pid: int, threads: bool, compiling: bool = False) -> None:
     """Put this process and all it will ever exec under the filter; no_new_privs must be set.
 
-    `own_pid` is the only process that signals may be sent to; without `threads` there is one thread.
+    `own_pid` is the only process that signals may be sent to; without `threads` there is one thread. `compiling` is
+    for trusted programs in a process namespace of their own: processes, signals to them, and modes of files.
     """
-    instructions = filter_instructions(own_pid, threads)
+    instructions = filter_instructions(own_pid, threads, compiling)
     code = ctypes.create_string_buffer(b"".join(instructions))
     program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(code))
     prctl(PR_SET_SECCOMP, 2, ctypes.create_string_buffer(program))
 
 
-def filter_instructions(own_pid: int, threads: bool) -> list[bytes]:
+def filter_instructions(own_pid: int, threads: bool, compiling: bool = False) -> list[bytes]:
     """Return the filter, one struct sock_filter each."""
     program = [
         _instruction(LOAD, ARCHITECTURE),
@@ -62,16 +65,19 @@ def filter_instructions(own_pid: int, threads: bool) -> list[bytes]:
     ]
     for name in REFUSED:
         call = number(name)
-        if call is not None:
+        if call is not None and not (compiling and name in COMPILERS_MAY):
             program += _answer(EQUAL, call, ERROR | EPERM)
     # The flags of clone3 lie in memory, where a filter cannot look; without it the C library uses clone.
     program += _answer(EQUAL, _call("clone3"), ERROR | ENOSYS)
-    if threads:
+    if compiling:
+        program += _first_argument("clone", HAS_BITS, NEW_NAMESPACES, allow=False)
+    elif threads:
         program += _first_argument("clone", HAS_BITS, CLONE_THREAD, allow=True)
     else:
         program += _answer(EQUAL, _call("clone"), ERROR | EPERM)
-    program += _first_argument("kill", EQUAL, own_pid, allow=True)
-    program += _first_argument("tgkill", EQUAL, own_pid, allow=True)
+    if not compiling:
+        program += _first_argument("kill", EQUAL, own_pid, allow=True)
+        program += _first_argument("tgkill", EQUAL, own_pid, allow=True)
     program += _first_argument("prlimit64", EQUAL, 0, allow=True)
     program += _first_argument("prctl", EQUAL, PR_SET_PDEATHSIG, allow=False)
     return [*program, _instruction(RETURN, ALLOW)]
