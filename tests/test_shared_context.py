@@ -1,6 +1,7 @@
 """A context that several rows share is computed once; log-probabilities and gradients stay the plain forward's."""
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MixtralConfig, Qwen2Config, Qwen3Config
 
 import training.head
+import training.shared_context
 from training.head import score_trained_positions
 from training.models import load_policy
-from training.shared_context import can_share_contexts, share_contexts
+from training.shared_context import PASS_TOKENS, can_share_contexts, like_lengths, padded, share_contexts
 
 FIELDS = ("log_probs", "entropy")
 SIZES = {
@@ -57,12 +59,18 @@ def score(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[list[
     ]
 
 
+@pytest.mark.parametrize("pass_tokens", [64, 1])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_shared_context_gives_the_plain_forwards_numbers(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_context_gives_the_plain_forwards_numbers(
+    family: str, pass_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.shared_context, "PASS_TOKENS", pass_tokens)
     torch.manual_seed(1)
     model = AutoModelForCausalLM.from_config(FAMILIES[family]).train()
     batch = group()
-    assert share_contexts(batch["input_ids"], batch["attention_mask"], batch["labels"]) is not None
+    shared = share_contexts(batch["input_ids"], batch["attention_mask"], batch["labels"])
+    assert shared is not None
+    assert (len(shared.parts) > 1) == (pass_tokens == 1)
     score_trained_positions(model, 1.0, FIELDS)
     shared_calls: list[int] = []
     real = training.head.trained_hidden
@@ -92,8 +100,28 @@ def test_pairs_that_are_padded_on_the_right_share_their_prompt(tiny_model: Path)
     shared = share_contexts(ids, mask, labels)
     assert shared is not None
     assert shared.context_ids_CP.shape == (2, 14)
-    assert shared.owner_B.tolist() == [0, 1, 0, 1]
-    assert shared.labels_BK[shared.labels_BK != -100].tolist() == labels[labels != -100].tolist()
+    (part,) = shared.parts
+    assert part.owner_R.tolist() == [0, 1, 0, 1]
+    assert part.labels_RK[part.labels_RK != -100].tolist() == labels[labels != -100].tolist()
+
+
+def test_rows_of_like_length_share_a_pass_where_that_saves_more_padding_than_it_costs() -> None:
+    assert like_lengths([100, 10, 12, 98]) == [[1, 2], [3, 0]]
+    assert like_lengths([40, 10, 12, 38]) == [[1, 2, 3, 0]]  # 58 tokens of padding
+    assert like_lengths([7]) == [[0]]
+    generator = torch.Generator().manual_seed(3)
+    lengths = torch.randint(1, 400, (9,), generator=generator).tolist()
+
+    def cost(parts: list[list[int]]) -> int:
+        return padded(lengths, parts) + PASS_TOKENS * len(parts)
+
+    ordered = sorted(range(9), key=lambda row: lengths[row])
+    every = (
+        [ordered[a:b] for a, b in itertools.pairwise([0, *cuts, 9])]
+        for count in range(9)
+        for cuts in itertools.combinations(range(1, 9), count)
+    )
+    assert cost(like_lengths(lengths)) == min(cost(parts) for parts in every)
 
 
 def test_different_prompts_do_not_pay_and_keep_the_plain_forward() -> None:

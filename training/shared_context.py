@@ -5,8 +5,10 @@ whole rows that prompt is most of the tokens. Here each different context runs o
 keys and values; gradients flow back through them. Numbers equal the plain forward's up to rounding
 (tests/test_shared_context.py). For plain attention without dropout; anything else keeps the plain forward.
 
-Legend: B rows, T tokens, C different contexts, P context tokens, K tokens after the context, N trained positions,
-H hidden size.
+The rows go on in parts of like length, so that short ones carry little padding.
+
+Legend: B rows, T tokens, C different contexts, P context tokens, R rows of a part, K tokens after the context,
+N trained positions, H hidden size.
 """
 
 from dataclasses import dataclass
@@ -16,19 +18,28 @@ import torch
 from transformers import DynamicCache
 
 WORTH_IT = 0.8  # share of the plain forward's tokens above which two passes do not pay
+PASS_TOKENS = 64  # padding that is worth another pass over the layers: on a CPU a pass costs less than so many tokens
 PLAIN_LAYERS = {"full_attention"}
 
 
 @dataclass(frozen=True)
+class Tails:
+    """What follows the contexts of some rows, right-padded; `rows_R` are their places in the batch."""
+
+    rows_R: torch.Tensor
+    owner_R: torch.Tensor
+    ids_RK: torch.Tensor
+    mask_RK: torch.Tensor
+    labels_RK: torch.Tensor
+
+
+@dataclass(frozen=True)
 class SharedContexts:
-    """The rows of a batch cut in two: contexts, left-padded, and what follows them, right-padded."""
+    """The rows of a batch cut in two: contexts, left-padded, and what follows them, in parts of like length."""
 
     context_ids_CP: torch.Tensor
     context_mask_CP: torch.Tensor
-    owner_B: torch.Tensor
-    ids_BK: torch.Tensor
-    mask_BK: torch.Tensor
-    labels_BK: torch.Tensor
+    parts: list[Tails]
 
 
 def can_share_contexts(model: Any) -> bool:
@@ -68,24 +79,61 @@ def share_contexts(ids_BT: torch.Tensor, mask_BT: torch.Tensor, labels_BT: torch
             return None
         owners.append(contexts.setdefault(context, len(contexts)))
         tails.append(int(mask_BT[row].nonzero()[-1]) + 1 - start)
-    longest, tail = max(map(len, contexts)), max(tails)
-    if len(contexts) * longest + len(ids) * tail > WORTH_IT * ids_BT.numel():
+    longest, parts = max(map(len, contexts)), like_lengths(tails)
+    if len(contexts) * longest + padded(tails, parts) > WORTH_IT * ids_BT.numel():
         return None
     context_ids_CP = ids_BT.new_zeros((len(contexts), longest))
     context_mask_CP = mask_BT.new_zeros((len(contexts), longest))
     for context, place in contexts.items():
         context_ids_CP[place, longest - len(context) :] = ids_BT.new_tensor(context)
         context_mask_CP[place, longest - len(context) :] = 1
-    places_BK = torch.tensor(starts, device=ids_BT.device)[:, None] + torch.arange(tail, device=ids_BT.device)
-    inside_BK = places_BK < ids_BT.size(1)
-    places_BK = places_BK.clamp(max=ids_BT.size(1) - 1)
-    return SharedContexts(
-        context_ids_CP,
-        context_mask_CP,
-        torch.tensor(owners, device=ids_BT.device),
-        ids_BT.gather(1, places_BK),
-        mask_BT.gather(1, places_BK) * inside_BK,
-        labels_BT.gather(1, places_BK).masked_fill(~inside_BK, -100),
+    batch = (ids_BT, mask_BT, labels_BT)
+    cut = [_tails(batch, part, starts, owners, max(tails[row] for row in part)) for part in parts]
+    return SharedContexts(context_ids_CP, context_mask_CP, cut)
+
+
+def like_lengths(lengths: list[int]) -> list[list[int]]:
+    """Return rows in parts, the short ones together: as many parts as save more padding than their passes cost."""
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    cost, cuts = [0], [0]
+    for end in range(1, len(order) + 1):
+        widest = lengths[order[end - 1]]
+        options = [(cost[start] + (end - start) * widest + PASS_TOKENS, start) for start in range(end)]
+        cheapest, cut = min(options)
+        cost.append(cheapest)
+        cuts.append(cut)
+    parts: list[list[int]] = []
+    end = len(order)
+    while end:
+        parts.insert(0, order[cuts[end] : end])
+        end = cuts[end]
+    return parts
+
+
+def padded(lengths: list[int], parts: list[list[int]]) -> int:
+    """The tokens of rows in parts, each part padded to its longest row."""
+    return sum(len(part) * max(lengths[row] for row in part) for part in parts)
+
+
+def _tails(
+    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    rows: list[int],
+    starts: list[int],
+    owners: list[int],
+    longest: int,
+) -> Tails:
+    rows_R = torch.tensor(rows, device=batch[0].device)
+    begins_R1 = torch.tensor([starts[row] for row in rows], device=rows_R.device)[:, None]
+    places_RK = begins_R1 + torch.arange(longest, device=rows_R.device)
+    inside_RK = places_RK < batch[0].size(1)
+    places_RK = places_RK.clamp(max=batch[0].size(1) - 1)
+    ids_RK, mask_RK, labels_RK = (column_BT[rows_R].gather(1, places_RK) for column_BT in batch)
+    return Tails(
+        rows_R,
+        torch.tensor([owners[row] for row in rows], device=rows_R.device),
+        ids_RK,
+        mask_RK * inside_RK,
+        labels_RK.masked_fill(~inside_RK, -100),
     )
 
 
@@ -93,26 +141,41 @@ def trained_hidden(backbone: Any, config: Any, shared: SharedContexts) -> torch.
     """Return the hidden states [N, H] that predict the trained tokens, row by row in the order of the tokens."""
     cache = DynamicCache(config=config)
     mask_CP = shared.context_mask_CP
-    context = backbone(
+    context_CH = backbone(
         input_ids=shared.context_ids_CP,
         attention_mask=mask_CP,
         position_ids=(mask_CP.cumsum(1) - 1).clamp(min=0),
         past_key_values=cache,
         use_cache=True,
-    ).last_hidden_state[:, -1:]
-    cache.batch_select_indices(shared.owner_B)
-    mask_BT = torch.cat([mask_CP[shared.owner_B], shared.mask_BK], dim=1)
-    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-    first = context[shared.owner_B]
-    if shared.ids_BK.size(1) == 1:
-        hidden_BKH = first
-    else:
-        rest = backbone(
-            input_ids=shared.ids_BK[:, :-1],
-            attention_mask=mask_BT[:, :-1],
-            position_ids=positions_BT[:, mask_CP.size(1) : -1],
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
-        hidden_BKH = torch.cat([first, rest], dim=1)
-    return hidden_BKH[shared.labels_BK != -100]
+    ).last_hidden_state[:, -1]
+    hidden, places = [], []
+    for part in shared.parts:
+        hidden_RKH = _behind_contexts(backbone, config, cache, mask_CP, context_CH, part)
+        rows_N, tokens_N = (part.labels_RK != -100).nonzero(as_tuple=True)
+        hidden.append(hidden_RKH[rows_N, tokens_N])
+        places.append(torch.stack([part.rows_R[rows_N], tokens_N], dim=1))
+    rows_N, tokens_N = torch.cat(places).unbind(1)
+    in_order_N = (rows_N * (tokens_N.max() + 1) + tokens_N).argsort()
+    return torch.cat(hidden)[in_order_N]
+
+
+def _behind_contexts(
+    backbone: Any, config: Any, contexts: DynamicCache, mask_CP: torch.Tensor, context_CH: torch.Tensor, part: Tails
+) -> torch.Tensor:
+    """Return the hidden states [R, K, H] that predict a part's tokens, the first by the last of its context."""
+    first_R1H = context_CH[part.owner_R][:, None]
+    if part.ids_RK.size(1) == 1:
+        return first_R1H
+    cache = DynamicCache(config=config)
+    for number, layer in enumerate(contexts.layers):
+        cache.update(layer.keys[part.owner_R], layer.values[part.owner_R], number)  # type: ignore[index]
+    mask_RT = torch.cat([mask_CP[part.owner_R], part.mask_RK], dim=1)
+    positions_RT = (mask_RT.cumsum(1) - 1).clamp(min=0)
+    rest_RKH = backbone(
+        input_ids=part.ids_RK[:, :-1],
+        attention_mask=mask_RT[:, :-1],
+        position_ids=positions_RT[:, mask_CP.size(1) : -1],
+        past_key_values=cache,
+        use_cache=True,
+    ).last_hidden_state
+    return torch.cat([first_R1H, rest_RKH], dim=1)

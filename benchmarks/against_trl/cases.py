@@ -75,9 +75,9 @@ class Case:
 
 
 CASES = [
-    Case("grpo-16x96", "grpo", 16, 4, 96, "always"),
-    Case("grpo-16x96-half", "grpo", 16, 4, 96, "half", draws=4),
-    Case("grpo-64x256", "grpo", 64, 4, 256, "always"),
+    Case("grpo-16x96", "grpo", 16, 8, 96, "always"),
+    Case("grpo-16x96-half", "grpo", 16, 8, 96, "half", draws=4),
+    Case("grpo-64x256", "grpo", 64, 8, 256, "always"),
     Case("sft", "sft", 16, 2, 512),
     Case("dpo", "dpo", 8, 1, 768),
 ]
