@@ -168,7 +168,7 @@ def _behind_contexts(
         return first_R1H
     cache = DynamicCache(config=config)
     for number, layer in enumerate(contexts.layers):
-        cache.update(layer.keys[part.owner_R], layer.values[part.owner_R], number)  # type: ignore[index]
+        cache.update(layer.keys[part.owner_R], layer.values[part.owner_R], number)
     mask_RT = torch.cat([mask_CP[part.owner_R], part.mask_RK], dim=1)
     positions_RT = (mask_RT.cumsum(1) - 1).clamp(min=0)
     rest_RKH = backbone(
