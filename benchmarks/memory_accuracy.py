@@ -138,8 +138,14 @@ def predicted(case: Case) -> Memory:
         lora=Adapters(case.lora) if case.lora else None,
         reference=reference,
         trained_share=(width - prompt) / width,
+        contexts=contexts(case),
     )
     return memory(shape_of(find_config(case.model)), workload)
+
+
+def contexts(case: Case) -> int | None:
+    """Prompts of a micro-batch, which holds one group; on several ranks the end of another may come in."""
+    return None if case.kind != "grpo" or case.checkpointing else min(case.micro_batch, 1 + (case.ranks > 1))
 
 
 PROMPT_TOKENS = {SMOL: 38, TINY: 62}

@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from training import head
 from training.estimate import activations
-from training.estimate.activations import activation_bytes, layer_bytes, logit_bytes
+from training.estimate.activations import activation_bytes, forward_tokens, layer_bytes, logit_bytes
 from training.estimate.cache import cache_bytes, cached_numbers
 from training.estimate.known_models import find_config
 from training.estimate.memory import PARTS, Memory, memory, trained_states
@@ -210,3 +210,12 @@ def test_memory_evaluation_has_no_gradients_and_its_parts_are_named() -> None:
     assert [phase.name for phase in estimate.phases] == ["load", "generate"]
     assert set(parts(estimate, "generate")) == {"framework", "weights", "kv_cache", "logits", "slack"}
     assert set(PARTS) >= {part for phase in memory(LLAMA, GRPO).phases for part in phase.parts}
+
+
+def test_prompts_that_a_group_shares_are_kept_once_unless_layers_see_a_window() -> None:
+    work = Workload("grpo", device="cpu", micro_batch=8, sequence_length=300, prompt_length=256, completion_length=44)
+    once = replace(work, contexts=1)
+    assert forward_tokens(SMOL, work) == 8 * 300
+    assert forward_tokens(SMOL, once) == 256 + 8 * 44
+    assert forward_tokens(replace(SMOL, sliding_layers=2, sliding_window=64), once) == 8 * 300
+    assert activation_bytes(SMOL, once) < 0.3 * activation_bytes(SMOL, work)

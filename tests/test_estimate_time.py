@@ -112,6 +112,17 @@ def test_an_update_pays_for_references_old_policies_and_its_share_of_a_round() -
     assert spent["generate"] == pytest.approx(decode_seconds(small(), full, lengths, H100, rates, 4.0) / 4)
 
 
+def test_a_prompt_that_runs_once_for_its_group_costs_once() -> None:
+    rates = Rates(mfu=1e-6, bandwidth_share=1e9, launch_s=0.0)
+    work = Workload("grpo", device="cpu", micro_batch=8, completion_length=8, prompt_length=64, trained_share=8 / 72)
+    lengths = Lengths(72, 64, 8, 8)
+    each, once = (
+        update_seconds(small(), job(replace(work, contexts=contexts)), lengths, H100, rates)["forward_backward"]
+        for contexts in (None, 1)
+    )
+    assert 0.2 < once / each < 0.3  # 64 + 8 x 8 tokens in place of 8 x 72; as many reach the head
+
+
 @pytest.mark.parametrize(("zero_stage", "share"), [(0, 1), (1, 4), (3, 4)])
 def test_zero_shares_the_optimizer_step_among_the_ranks(zero_stage: int, share: int) -> None:
     rates = Rates(1.0, 1.0, 0.0)

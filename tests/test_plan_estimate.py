@@ -61,6 +61,18 @@ def planned(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> di
     return found
 
 
+def test_a_whole_group_in_a_micro_batch_keeps_its_prompt_once(capsys: pytest.CaptureFixture[str]) -> None:
+    quickstart = str(ROOT / "configs" / "quickstart.yaml")
+
+    def activations(*overrides: str) -> float:
+        grpo = next(stage for stage in planned(capsys, quickstart, *overrides)["stages"] if stage["name"] == "grpo")
+        return float(grpo["memory"]["phases"]["forward_backward"]["parts"]["activations"])
+
+    shared = activations()
+    assert activations("runtime.fast_paths=false") > 2 * shared
+    assert activations("stages.grpo.trainer.gradient_checkpointing=true") < shared
+
+
 def stage(found: dict[str, Any], name: str) -> dict[str, Any]:
     return next(one for one in found["stages"] if one["name"] == name)
 

@@ -115,7 +115,7 @@ def _feed_forward_numbers(shape: Shape, sparse: bool) -> tuple[int, int]:
 
 def activation_bytes(shape: Shape, workload: Workload) -> float:
     """Bytes kept by a micro-batch's forward pass through all layers, logits excluded."""
-    tokens = workload.rows * workload.sequence_length
+    tokens = forward_tokens(shape, workload)
     sparse = 0 if shape.experts is None else shape.experts.layers
     dense = layer_bytes(shape, workload, sparse=False)
     expert = layer_bytes(shape, workload, sparse=True)
@@ -125,6 +125,13 @@ def activation_bytes(shape: Shape, workload: Workload) -> float:
         largest = max(dense if sparse < shape.layers else 0.0, expert if sparse else 0.0)
         return tokens * (inputs + largest + ends)
     return tokens * ((shape.layers - sparse) * dense + sparse * expert + ends)
+
+
+def forward_tokens(shape: Shape, workload: Workload) -> int:
+    """Tokens of a micro-batch's forward pass: shared prompts once, unless layers see a sliding window."""
+    if workload.contexts is None or shape.sliding_layers:
+        return workload.rows * workload.sequence_length
+    return workload.contexts * workload.prompt_length + workload.rows * workload.completion_length
 
 
 def logit_bytes(shape: Shape, workload: Workload) -> float:

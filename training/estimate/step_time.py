@@ -64,6 +64,9 @@ def update_seconds(shape: Shape, job: Job, lengths: Lengths, device: Device, rat
     micro_steps = work.accumulation
     tokens = work.rows * lengths.row
     head_share = work.trained_share if work.device == "cpu" else 1.0  # training.head; TRL's head scores every position
+    if work.contexts is not None and not shape.sliding_layers:
+        tokens = work.contexts * lengths.prompt + work.rows * lengths.completion
+        head_share = work.rows * lengths.completion / tokens
     forward = tokens * forward_flops(shape, lengths.row / 2, head_share)
     passes = training_passes(work)
     other = job.old_logprobs + (1.0 if work.reference in ("copy", "adapter_off") else 0.0)

@@ -24,7 +24,8 @@ class Workload:
     `micro_batch` counts rows (sft), pairs (dpo, reward_model: two rows each) or completions (grpo) of one rank's
     micro-batch; `accumulation` such micro-batches make an optimizer step. `sequence_length` is the width of a batch,
     `trained_share` the share of its positions with a label. `generation_rows` are decoded together, each up to
-    `prompt_length` + `completion_length` tokens long.
+    `prompt_length` + `completion_length` tokens long. `contexts` prompts of a micro-batch run once for all of its
+    completions (`training.shared_context`); None where each row runs its own.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Workload:
     reference: Literal["none", "copy", "precomputed", "adapter_off"] = "none"
     head: Literal["tile", "full"] = "tile"
     trained_share: float = 1.0
+    contexts: int | None = None
 
     @property
     def trains(self) -> bool:

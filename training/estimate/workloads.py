@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,6 +129,7 @@ def training_job(stage: Trained, sizes: BatchAlgebra, runtime: Runtime, device: 
         completion_length=completion,
         generation_rows=min(ROLLOUT_ROWS, sizes.round_size // runtime.processes),
         trained_share=completion / (prompt + completion),
+        contexts=_contexts(stage, sizes, workload, runtime.fast_paths),
     )
     old_logprobs = 1 / int(setting(stage, "num_iterations")) if sizes.updates_per_round > 1 else 0.0
     return Job(
@@ -147,6 +149,14 @@ def compute_dtype(trainer: Mapping[str, Any]) -> Dtype:
     if trainer.get("fp16"):
         return "float16"
     return "bfloat16" if trainer.get("bf16") in (None, True) else "float32"
+
+
+def _contexts(stage: GrpoStage, sizes: BatchAlgebra, workload: Workload, fast_paths: bool) -> int | None:
+    """Prompts of a micro-batch; sharing completions among ranks by their work may cut one more group."""
+    if workload.device == "gpu" or workload.checkpointing or not fast_paths:
+        return None
+    groups = ceil(workload.micro_batch / sizes.group) + (workload.ranks > 1)
+    return min(workload.micro_batch, groups)
 
 
 def _adapters(lora: Lora) -> Adapters:
