@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from gguf import GGUFWriter
 
 from data.errors import UserError
 from tests import gguf_models
@@ -13,6 +15,7 @@ from training.export import gguf_tensors
 from training.export.gguf_check import TOLERANCE, NotTheSame, check_gguf
 from training.export.gguf_tensors import interleaved, require_architecture, tensor_type, write_gguf
 from training.export.gguf_tokenizer import SPLITS, pre_tokenizer_name, token_table
+from training.models import load_gguf
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,26 @@ def test_a_file_read_back_is_the_model(kind: str, config: dict, tokenizer: Any, 
     cost = check_gguf(path, "f16", model, tokenizer)
     assert cost["mean_kl"] < 1e-4
     assert cost["same_top_token"] > 0.95
+
+
+def test_a_model_loaded_from_a_file_has_the_heads_that_the_file_says(tokenizer: Any, tmp_path: Path) -> None:
+    """Qwen 3's heads are 32 wide here, though 4 of them of a hidden size of 64 would be 16, and transformers says 128:
+    whoever loads the file (`posttrain chat`) gets logits of the model."""
+    model = gguf_models.model("qwen3", head_dim=32)
+    path = write_gguf(model, tokenizer, tmp_path, "f16", "demo")
+    ids = tokenizer("the answer", return_tensors="pt").input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(load_gguf(path).eval()(ids).logits, model(ids).logits, atol=0.05, rtol=0)
+
+
+def test_a_file_without_the_width_of_its_heads_is_found(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gguf_models.model("qwen3", head_dim=32)
+    monkeypatch.setattr(GGUFWriter, "add_key_length", lambda self, length: None)
+    path = write_gguf(model, tokenizer, tmp_path, "f16", "demo")
+    with pytest.raises(NotTheSame, match="the file says head_dim 128, the model 32"):
+        check_gguf(path, "f16", model, tokenizer)
 
 
 def test_fewer_bits_cost_more_and_each_type_stays_within_its_tolerance(tokenizer: Any, tmp_path: Path) -> None:

@@ -37,18 +37,35 @@ def load_policy(folder: Path, dtype: str = "float32", attention: str | None = No
     return AutoModelForCausalLM.from_pretrained(str(folder), **options)
 
 
-def load_gguf(path: Path, dtype: str = "float32", config: Any = None) -> "PreTrainedModel":
-    """Load the model in a GGUF file, dequantized; `config` takes the place of what transformers reads of the file's."""
+def load_gguf(path: Path, dtype: str = "float32") -> "PreTrainedModel":
+    """Load the model in a GGUF file, dequantized."""
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
     return AutoModelForCausalLM.from_pretrained(
         str(path.parent),
         gguf_file=path.name,
-        config=config,
+        config=gguf_config(path),
         quantization_config=GgufConfig(dequantize=True),
         dtype=getattr(torch, dtype),
     )
+
+
+def gguf_config(path: Path) -> Any:
+    """The config in a GGUF file. transformers 5.23 does not read `attention.key_length` of Qwen 3, whose heads need not
+    be hidden size / heads wide, and takes 128.
+    """
+    from gguf import GGUFReader
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
+    reader = GGUFReader(str(path))
+    architecture = reader.get_field("general.architecture")
+    assert architecture is not None, f"{path} names no architecture"
+    key_length = reader.get_field(f"{architecture.contents()}.attention.key_length")
+    if key_length is not None and hasattr(config, "head_dim"):
+        config.head_dim = key_length.contents()
+    return config
 
 
 @contextmanager

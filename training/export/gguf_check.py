@@ -32,18 +32,15 @@ def check_gguf(path: Path, wanted: str, model: Any, tokenizer: Any) -> dict[str,
     Raises NotTheSame when tokens or config differ, or mean_kl exceeds the type's tolerance.
     """
     import torch
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    from training.models import load_gguf
+    from training.models import gguf_config, load_gguf
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     texts = [*TEXTS, prompt_text(tokenizer)]
     check_tokens(AutoTokenizer.from_pretrained(**where), tokenizer, texts)
-    config = AutoConfig.from_pretrained(**where)
-    check_config(config, model.config)
-    if hasattr(model.config, "head_dim"):
-        config.head_dim = model.config.head_dim  # in the file as key_length, which transformers does not read
-    read = load_gguf(path, config=config).eval()
+    check_config(gguf_config(path), model.config)
+    read = load_gguf(path).eval()
     encoded = [tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids for text in texts]
     with torch.no_grad():
         pairs = [(model(ids).logits[0].float(), read(ids).logits[0].float()) for ids in encoded]
@@ -91,6 +88,7 @@ def check_config(read: Any, config: Any) -> None:
     pairs = {
         name: (getattr(read, name), getattr(config, name)) for name in (*CONFIG, "vocab_size", "tie_word_embeddings")
     }
+    pairs["head_dim"] = (getattr(read, "head_dim", None), getattr(config, "head_dim", None))
     pairs["rope_theta"] = (read.rope_parameters["rope_theta"], config.rope_parameters["rope_theta"])
     for name, (found, wanted) in pairs.items():
         if found != wanted:
