@@ -17,12 +17,14 @@ from tests.chromium import find_chromium, open_browser
 from tests.fake_run import write_fake_run, write_lines
 from tests.html_outline import Outline
 from training.compare.comparison import compare_runs
-from training.compare.learning import overlays
+from training.compare.learning import HEADLINES, overlays
 from training.compare.page import comparison_page
 from training.compare.runs import labels
 from training.compare.settings import flatten
 from training.compare.step_seconds import PhaseChange, Spread
+from training.config import TRAINING_KINDS
 from training.report.collect import read_lines, read_run
+from training.report.curves import CHARTS
 
 Row = dict[str, Any]
 
@@ -236,6 +238,10 @@ def test_curves_of_one_metric_lie_over_one_another(before: Path, after: Path) ->
     assert [len(one.points) for one in loss.series] == [40, 40]
     assert loss.series[0].colour != loss.series[1].colour
     assert ("grpo", "reward/answer") in found
+
+
+def test_every_kind_that_trains_has_headlines_and_charts() -> None:
+    assert HEADLINES.keys() == CHARTS.keys() == set(TRAINING_KINDS)
 
 
 def test_page_is_whole_html_with_every_section_and_no_script(before: Path, after: Path) -> None:

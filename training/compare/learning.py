@@ -11,8 +11,10 @@ from training.report.charts import Series
 from training.report.collect import StageView
 from training.report.curves import CHARTS, SHARED, matching, metric_points
 
+_LIKELIHOOD = ("loss", "eval_loss", "mean_token_accuracy")
 HEADLINES = {
-    "sft": ("loss", "eval_loss", "mean_token_accuracy"),
+    "pretrain": _LIKELIHOOD,
+    "sft": _LIKELIHOOD,
     "dpo": ("loss", "rewards/accuracies", "rewards/margins"),
     "grpo": ("reward", "completions/mean_length", "groups/without_signal"),
     "reward_model": ("loss", "accuracy"),
