@@ -108,6 +108,20 @@ def test_an_example_file_with_asked_rows_is_counted_and_makes_no_official_score(
         build_tasks("b", block.model_copy(update={"num_fewshot": 2}), "gsm8k")
 
 
+def test_local_rows_with_other_shots_than_the_leaderboards_make_no_official_score(tmp_path: Path) -> None:
+    """gsm8k has 5; the rows are official in all three."""
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    rows = [{"question": f"{n} + 1?", "answer": f"#### {n + 1}"} for n in range(6)]
+    data = {
+        "test": write_rows(tmp_path / "test.jsonl", rows[:1]),
+        "fewshot": write_rows(tmp_path / "few.jsonl", rows[1:]),
+    }
+    block = LmEval.model_validate({"tasks": ["gsm8k"], "local_data": {"gsm8k": data}})
+    by_shots = {n: block.model_copy(update={"num_fewshot": n}) for n in (None, 5, 1)}
+    official = {n: build_tasks("b", each, "gsm8k").official for n, each in by_shots.items()}
+    assert official == {None: True, 5: True, 1: False}
+
+
 # scores
 
 

@@ -85,11 +85,9 @@ def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] |
     """
     data = block.local_data.get(task)
     shots = block.shots(task)
+    whole = block.limit is None and shots == H6.get(task)
     if data is None:
-        return Built(
-            hub_tasks(name, task, shots, None if pin is None else hub_commit(task, pin)),
-            block.limit is None and shots == H6.get(task),
-        )
+        return Built(hub_tasks(name, task, shots, None if pin is None else hub_commit(task, pin)), whole)
     where = f"benchmarks.{name}.lm_eval.local_data.{task}"
     test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")
     given = _examples(task, data, f"{where}.fewshot")
@@ -101,7 +99,7 @@ def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] |
         part: local_task(task, part, *rows, shots, told if left_out else f"{where}.fewshot")
         for part, rows in parts.items()
     }
-    return Built(made, official and block.limit is None and not left_out, left_out)
+    return Built(made, official and whole and not left_out, left_out)
 
 
 def _examples(task: str, data: LocalData, where: str) -> list[Row]:
