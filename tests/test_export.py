@@ -57,10 +57,38 @@ def test_an_architecture_that_gguf_cannot_hold_is_refused_before_the_first_stage
     base = gguf_models.save(
         tmp_path / "base", rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
     )
-    config = stage_runs.write_pipeline(tmp_path, {"name": "out", "kind": "export", "gguf": ["f16"]}, model=str(base))
+    export = {"name": "out", "kind": "export", "gguf": ["f16"]}
+    assert_refused(
+        tmp_path,
+        [export],
+        str(base),
+        "stages.out.gguf: rope scaling of type linear cannot be written",
+        capsys,
+    )
+
+
+def test_what_surgery_makes_of_the_base_decides_whether_gguf_can_hold_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The base could be written; experts made of it cannot, and an export of the base beside them can."""
+    upcycle = {"name": "experts", "kind": "upcycle", "experts": 4, "experts_per_token": 2}
+    of_base = {"name": "plain", "kind": "export", "gguf": ["f16"], "from": "base"}
+    of_experts = {"name": "out", "kind": "export", "gguf": ["f16"]}
+    config = stage_runs.write_pipeline(tmp_path, upcycle, of_base, model="bundled:tiny-random")
+    with stage_runs.signal_handlers_kept():
+        assert stage_runs.main([str(config), "--check"]) == 0
+    expected = "stages.out.gguf: the architecture glm4_moe cannot be written"
+    assert_refused(tmp_path, [upcycle, of_base, of_experts], "bundled:tiny-random", expected, capsys)
+
+
+def assert_refused(
+    folder: Path, stages: list[dict[str, Any]], model: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The check before the first stage ends with exit code 2 and says `expected`."""
+    config = stage_runs.write_pipeline(folder, *stages, model=model)
     with stage_runs.signal_handlers_kept():
         assert stage_runs.main([str(config), "--check"]) == 2
-    assert "stages.out.gguf: rope scaling of type linear cannot be written" in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 # chat

@@ -1,11 +1,11 @@
 """The kinds of stages and what runs them; each `run(context)` returns what the record needs."""
 
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data.errors import UserError
 from training.context import StageContext, StageResult
 
 STAGES = {
@@ -54,7 +54,7 @@ def check_all(pipeline: Any) -> None:
 
                 require_mergekit(stage.name)
             if stage.kind == "export" and stage.gguf:
-                check_gguf_base(pipeline, stage)
+                check_gguf_parent(pipeline, stage)
             if stage.kind in TRAINING_KINDS:
                 require_quantizer(stage)
                 build_arguments(stage, single, pipeline.seed, Path(scratch))
@@ -74,14 +74,21 @@ def check_benchmarks(pipeline: Any) -> None:
         check_benchmark(name, pipeline.benchmarks[name])
 
 
-def check_gguf_base(pipeline: Any, stage: Any) -> None:
-    """Refuse GGUF for an architecture that it cannot hold, where the base's config can be read here and nothing makes
-    another architecture of it."""
+def check_gguf_parent(pipeline: Any, stage: Any) -> None:
+    """Refuse GGUF for an architecture that it cannot hold, where the config of the model to export can be told from a
+    base whose config is on this machine."""
+    from training.config.expand import with_parents
     from training.export.gguf_tensors import require_architecture
+    from training.surgery.lineage import configs_of
 
-    config = Path(pipeline.model).expanduser() / "config.json"
-    if config.is_file() and all(other.kind != "upcycle" for other in pipeline.stages):
-        require_architecture(json.loads(config.read_text(encoding="utf-8")), stage.name)
+    try:
+        configs = configs_of(pipeline)
+    except UserError:
+        return  # a base of the hub that comes later: the stage itself looks again
+    parents = {each.name: parent for each, parent in with_parents(pipeline.stages)}
+    config = configs[parents[stage.name]]
+    if not isinstance(config, str):
+        require_architecture(config, stage.name)
 
 
 def check_rewards(stage: Any) -> None:
