@@ -35,6 +35,8 @@ def examine_pipeline(arguments: argparse.Namespace) -> int:
             write_dropped(folder / f"{diagnosis.name}.dropped.jsonl", diagnosis.accounts)
         if diagnosis.refusal is not None:
             refused.append(diagnosis.refusal)
+    if not sections:
+        raise UserError("no stage of this pipeline has data: there is nothing to examine")
     page = arguments.html or folder / "data.html"
     write_whole(page, data_page(pipeline.name, sections))
     print(f"page: {page}")

@@ -8,7 +8,8 @@ import pytest
 
 from launch.cli import main
 from tests.chromium import open_browser
-from tests.stage_runs import planned, run_stage, sft_rows, stage, write_pipeline
+from tests.stage_runs import main as stage_main
+from tests.stage_runs import planned, run_stage, sft_rows, signal_handlers_kept, stage, write_pipeline
 
 TEMPLATE = """{% for m in messages %}<|im_start|>{{ m['role'] }}
 {{ m['content'] }}END
@@ -47,6 +48,19 @@ def test_every_kind_is_examined_and_what_cannot_be_read_is_said(
     page = (tmp_path / "runs" / "demo" / "data" / "data.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "Not examined" in page
+
+
+def test_pipeline_without_rows_has_nothing_to_examine_and_may_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export of the base alone; `--check` is what `posttrain run` asks before the first stage."""
+    config = pipeline(tmp_path, {"name": "out", "kind": "export"})
+    with signal_handlers_kept():
+        assert stage_main([str(config), "--check"]) == 0
+    assert main(["data", str(config)]) == 2
+    assert "no stage of this pipeline has data" in capsys.readouterr().err
+    assert main(["data", str(config), "--stage", "out"]) == 2
+    assert "--stage out: no stage of this name has data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault", FAULTS)

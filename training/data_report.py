@@ -62,8 +62,8 @@ def diagnose(
     A stage named by `only` must be readable: its UserError travels.
     """
     stages: list[Any] = [stage for stage in pipeline.stages if stage.kind in KINDS and only in (None, stage.name)]
-    if not stages:
-        names = ", ".join(stage.name for stage in pipeline.stages if stage.kind in KINDS)
+    if only is not None and not stages:
+        names = ", ".join(stage.name for stage in pipeline.stages if stage.kind in KINDS) or "none, no stage has data"
         raise UserError(f"--stage {only}: no stage of this name has data; choose one of {names}")
     for stage in stages:
         model = locate_model(getattr(stage, "model", None) or pipeline.model, Pins(plan.pins, pipeline.offline))
