@@ -41,6 +41,10 @@ runtime:
   micro_batch_size: 4
 """
 
+GENERATOR = "generator: {name: reasoning_gym, families: {chain_sum: {}}, rows: 64, completions: worked}"
+DPO_STAGE = "  - name: dpo\n    kind: dpo\n    batch_size: 8\n    data: stage:pairs\n    gate: {suite: easy}\n"
+"""Two places of it that several mistakes stand in."""
+
 
 def write(folder: Path, text: str = PIPELINE) -> Path:
     """Write a pipeline file."""

@@ -36,3 +36,14 @@ def tiny_model() -> Path:
     from training.bundled import materialise
 
     return materialise("tiny-random")
+
+
+@pytest.fixture
+def no_wandb_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, server or setting of wandb's, neither this machine's nor an earlier test's."""
+    from wandb.sdk.lib import wbauth
+
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_PROJECT", "WANDB_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    wbauth.unauthenticate_session()

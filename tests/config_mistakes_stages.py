@@ -1,0 +1,155 @@
+"""Mistakes about what stages need of one another, of their batches and of their trainer."""
+
+from tests.config_files import GENERATOR
+
+STAGES_MISTAKES = {
+    # names between stages
+    "duplicate stage": (
+        "  - name: dpo",
+        "  - name: sft",
+        20,
+        ['stages.sft.name = "sft": is the name of an earlier stage'],
+    ),
+    "base is taken": ("  - name: dpo", "  - name: base", 20, ["is the name of the base model; choose another"]),
+    "evaluate's name": ("  - name: pairs", "  - name: evaluate-dpo", 16, ["a stage that the evaluate block makes"]),
+    "unknown parent": (
+        "    gate:",
+        "    from: sfft\n    gate:",
+        24,
+        ['stages.dpo.from = "sfft": no stage has this name (did you mean sft?)', "base, sft"],
+    ),
+    "later parent": ("    gate:", "    from: grpo\n    gate:", 24, ["that stage stands later"]),
+    "parent without model": ("    gate:", "    from: pairs\n    gate:", 24, ["a sample stage leaves no model"]),
+    "unknown suite": (
+        "  suites: [easy]",
+        "  suites: [easy, eazy]",
+        7,
+        ['evaluate.suites[1] = "eazy": no suite has this name', "did you mean easy?"],
+    ),
+    "family that is trained on as unseen": (
+        "  suites: [easy]",
+        "  suites: [easy]\n  generalisation: {unseen: {chain_sum: {}}}",
+        8,
+        ["evaluate.generalisation.unseen.chain_sum", "a stage trains on this family"],
+    ),
+    "harder family that nothing trains on": (
+        "  suites: [easy]",
+        "  suites: [easy]\n  generalisation: {harder: {chain_sums: {}}}",
+        8,
+        ["evaluate.generalisation.harder.chain_sums", "did you mean chain_sum?"],
+    ),
+    "unknown benchmark": (
+        "  suites: [easy]",
+        "  suites: [easy]\n  benchmarks: [boards]",
+        8,
+        ['evaluate.benchmarks[0] = "boards": no benchmark has this name; the benchmarks are none'],
+    ),
+    "benchmark of nothing": (
+        "name: demo",
+        "name: demo\nbenchmarks: {b: {}}",
+        2,
+        ["needs exactly one of lm_eval, human_eval, exercises; found none"],
+    ),
+    "shots without examples": (
+        "name: demo",
+        "name: demo\nbenchmarks: {b: {lm_eval: {tasks: [gsm8k], local_data: {gsm8k: {test: x}}}}}",
+        2,
+        ["local_data.gsm8k: prompts hold 5 examples and fewshot names no file"],
+    ),
+    "suite twice": ("  suites: [easy]", "  suites: [easy, easy]", 7, ["names easy 2 times"]),
+    "gate's suite": ("{suite: easy}", "{suite: eas}", 24, ["does not measure this suite (did you mean easy?)"]),
+    "gate without evaluate": ("evaluate:\n  suites: [easy]\n", "", 22, ["a gate needs the top level's evaluate block"]),
+    "unknown data stage": ("stage:pairs", "stage:pears", 23, ["the stage pears does not exist (did you mean pairs?)"]),
+    "data of a model stage": (
+        "stage:pairs",
+        "stage:sft",
+        23,
+        ["sft is a stage of kind sft; rows come from stages of kind sample"],
+    ),
+    "plain text as data": ("stage:pairs", "pairs", 23, ['a plain string must be "stage:NAME"']),
+    "pairs for sft": (GENERATOR, "stage: pairs", 12, ["the stage pairs stands later"]),
+    "best for dpo": (
+        "    rewards: [answer]",
+        "    rewards: [answer]\n    keep: best",
+        24,
+        ["keeps the best completion; dpo needs keep: pairs"],
+    ),
+    # batch sizes
+    "over ranks": (
+        "    batch_size: 8",
+        "    batch_size: 9",
+        22,
+        ["= 9: does not divide over 2 ranks; use 8 or 16 pairs"],
+    ),
+    "over micro-batches": (
+        "    batch_size: 8",
+        "    batch_size: 12",
+        22,
+        ["2 ranks x runtime.micro_batch_size 4; use batch_size 8 or 16, or micro_batch_size 1, 2, 3 or 6"],
+    ),
+    "group": (
+        "num_generations: 8",
+        "num_generations: 6",
+        31,
+        ["stages.grpo.trainer.num_generations = 6: does not divide batch_size 16; use 2, 4, 8 or 16"],
+    ),
+    "completions without end": (
+        "num_generations: 8",
+        "max_completion_length: null",
+        31,
+        ["= null: must be a whole number >= 1"],
+    ),
+    "group of one": ("num_generations: 8", "num_generations: 1", 31, ["at least 2 completions"]),
+    "round": (
+        "num_generations: 8",
+        "num_generations: 8\n      generation_batch_size: 24",
+        32,
+        ["is not a multiple of batch_size 16; use 16, 32 or 64"],
+    ),
+    # trainer fields
+    "unknown field": (
+        "learning_rate: 1e-4",
+        "learning_rte: 1e-4",
+        15,
+        ["is not a field of SFTConfig (did you mean learning_rate?)"],
+    ),
+    "former field": ("learning_rate: 1e-4", "lr: 1e-4", 15, ["stages.sft.trainer.lr", "write learning_rate"]),
+    "warmup ratio": (
+        "learning_rate: 1e-4",
+        "warmup_ratio: 0.1",
+        15,
+        ["write warmup_steps; a value below 1 is a share"],
+    ),
+    "another kind's field": (
+        "learning_rate: 1e-4",
+        "num_generations: 4",
+        15,
+        ["is a field of kind grpo, not of sft (SFTConfig); remove it"],
+    ),
+    "stage key in trainer": ("learning_rate: 1e-4", "batch_size: 4", 15, ["write it beside trainer in stages.sft"]),
+    "text for a float": ("learning_rate: 1e-4", "learning_rate: fast", 15, ['= "fast": must be a number']),
+    "fraction for an int": ("learning_rate: 1e-4", "max_steps: 2.5", 15, ["= 2.5: must be a whole number"]),
+    "number for a bool": ("learning_rate: 1e-4", "packing: 1", 15, ["= 1: must be true or false"]),
+    "null where there is none": ("learning_rate: 1e-4", "max_steps: null", 15, ["= null: must be a whole number"]),
+    "nan": ("learning_rate: 1e-4", "learning_rate: .nan", 15, ["must be a finite number"]),
+    "refused field": ("learning_rate: 1e-4", "output_dir: x", 15, ["is not set here", "runtime.runs_dir"]),
+    "refused template": ("learning_rate: 1e-4", "chat_template_path: x", 15, ["write the stage's chat_template"]),
+    "both batch fields": (
+        "learning_rate: 1e-4",
+        "gradient_accumulation_steps: 3\n      per_device_train_batch_size: 5",
+        16,
+        ["write batch_size: 30 on the stage and runtime.micro_batch_size: 5 (5 rows x 3 accumulation steps x 2 ranks)"],
+    ),
+    "accumulation alone": (
+        "learning_rate: 1e-4",
+        "gradient_accumulation_steps: 3",
+        15,
+        ["write batch_size: 24 on the stage (4 rows x 3"],
+    ),
+    "batch field in the stage": (
+        "    batch_size: 8",
+        "    batch_size: 8\n    per_device_train_batch_size: 2",
+        23,
+        ["write batch_size: 4 on the stage and runtime.micro_batch_size: 2 (2 pairs x 1"],
+    ),
+}
