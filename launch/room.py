@@ -13,10 +13,10 @@ from launch.words import size
 from training.config import Pipeline
 from training.config.stage_base import SurgeryStage
 from training.config.stages import ModelStage
-from training.estimate.estimate import stage_shapes
 from training.estimate.known_models import find_config
 from training.estimate.parameters import count
 from training.estimate.shape import shape_of
+from training.estimate.stage_shapes import stage_shapes
 from training.plan import PlannedStage
 
 CHECKPOINT_BYTES = 12

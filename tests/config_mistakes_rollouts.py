@@ -10,6 +10,25 @@ ROLLOUTS_MISTAKES = {
         30,
         ["is not among the rewards answer, format (did you mean answer?)"],
     ),
+    "reward model of grpo of another kind": (
+        "    rewards: [answer, format]",
+        "    rewards: [answer, format]\n    reward_model: {model: 'stage:dpo', without: answer}",
+        30,
+        ["stages.grpo.reward_model", "dpo is a stage of kind dpo; the reward_model stages before it are none"],
+    ),
+    "reward with the reward model's name": (
+        "    rewards: [answer, format]",
+        "    reward_model: a/b@main\n"
+        "    rewards: [answer, {name: reward_model, callable: 'tests.own_rewards:picky', version: 1}]",
+        30,
+        ["stages.grpo.rewards[1]", "the name reward_model is the reward model's"],
+    ),
+    "signal of a reward model": (
+        "    rewards: [answer, format]",
+        "    rewards: [answer, format]\n    reward_model: a/b@main\n    signal: [reward_modle]",
+        31,
+        ["is not among the rewards answer, format, reward_model (did you mean reward_model?)"],
+    ),
     "reward twice": ("[answer, format]", "[answer, answer]", 29, ["rewards[1]", "the reward answer stands twice"]),
     "unknown reward": ("[answer, format]", "[answer, fromat]", 29, ["rewards[1]", "did you mean format?"]),
     "reward parameter": (

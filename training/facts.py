@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 
 def reward_facts(stage: Any) -> list[dict[str, Any]]:
-    """What identifies each of a stage's rewards, for the record."""
+    """What identifies each of a stage's rewards, for the record, and what scores beside them."""
     from training.rewards.resolve import reward_identity
 
-    return [reward_identity(spec) for spec in getattr(stage, "rewards", [])]
+    return [*(reward_identity(spec) for spec in getattr(stage, "rewards", [])), *_scorer_facts(stage)]
+
+
+def _scorer_facts(stage: Any) -> list[dict[str, Any]]:
+    """What scores beside the rewards; what it is by content stands in the identity."""
+    blocks = ((name, getattr(stage, name, None)) for name in ("reward_model", "judge"))
+    return [{"name": name, **block.model_dump(mode="json")} for name, block in blocks if block is not None]
 
 
 def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Stage kind `grpo`: reinforcement learning from rule-based rewards with trl.GRPOTrainer (arXiv 2402.03300).
+"""Stage kind `grpo`: reinforcement learning from rewards with trl.GRPOTrainer (arXiv 2402.03300).
 
 Rollouts come from `training.rollout` through TRL's `rollout_func`, scores from one call a batch. One rollout round may
 feed several optimizer steps (`generation_batch_size`, `num_iterations`); both are named in the metrics.
@@ -12,6 +12,7 @@ from training.context import StageContext
 from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
 from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
+from training.model_reward import open_model_reward
 from training.models import eos_ids
 from training.parity import ParityProof
 from training.reward_functions import RewardAdapter, stage_scorer
@@ -25,7 +26,7 @@ ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> GrpoTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    adapter = RewardAdapter(stage_scorer(context))
+    adapter = RewardAdapter(stage_scorer(context), open_model_reward(context, common["args"]))
     if context.stage.dynamic_sampling is not None:
         rows = [{**row, PROMPT_ROW: number} for number, row in enumerate(rows)]
     trainer = GrpoTrainer(

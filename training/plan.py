@@ -199,8 +199,9 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
             name: {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
             for name, suite in suites.items()
         }
-    if isinstance(stage, SampleStage):
-        block["drawing"] = drawing_identity(stage, parent_names(stage), lambda model: _model(model, pins))
+    drawing = drawing_identity(stage, parent_names(stage), lambda model: _model(model, pins))
+    if drawing or isinstance(stage, SampleStage):
+        block["drawing"] = drawing
     if "rewards" in experiment:
         experiment.pop("rewards")
         block["rewards"] = [_reward(spec, stage.name) for spec in getattr(stage, "rewards", [])]

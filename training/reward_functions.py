@@ -1,17 +1,22 @@
 """TRL reward functions backed by one scoring call a batch, so that an error in one reward reaches all of them.
 
 TRL calls one function per reward and sums with nansum, where a single None counts as 0 (FACTS: trap 12). The first
-call for a batch scores it with every reward; the others read from that result. What TRL adds to the call is dropped.
+call for a batch scores it with every reward, and with the stage's reward model where it has one; the others read from
+that result. What TRL adds to the call is dropped.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from training.config.scorers import REWARD_MODEL
 from training.context import StageContext
 from training.environment import available_cores
 from training.rewards.pool import Limits
-from training.rewards.scoring import Scorer, Scores
+from training.rewards.scoring import Scorer, Scores, weighted_totals
 from training.world import World, gather
+
+if TYPE_CHECKING:
+    from training.model_reward import ModelReward
 
 MOST_WORKERS = 8
 """Workers of a rank where the config names no number."""
@@ -37,15 +42,20 @@ def scored_per_s(scorer: Scorer, world: World) -> float:
 
 
 class RewardAdapter:
-    """Holds the scores of the batch under way; `functions` are what GRPOTrainer gets as `reward_funcs`."""
+    """Holds the scores of the batch under way; `functions` are what GRPOTrainer gets as `reward_funcs`, in the order
+    of `weights`.
+    """
 
-    def __init__(self, scorer: Scorer):
-        self.scorer = scorer
+    def __init__(self, scorer: Scorer, reward_model: "ModelReward | None" = None):
+        self.scorer, self.reward_model = scorer, reward_model
+        self.weights: dict[str, float] = {spec.name: spec.weight for spec in scorer.specs}
+        if reward_model is not None:
+            self.weights[REWARD_MODEL] = reward_model.weight
         self._batch: list[Any] | None = None
         self.completion_ids: list[list[int]] = []  # of the batch scored last, on this rank
         self._scores: Scores | None = None
         self._prepared: Scores | None = None
-        self.functions = [self._function(spec.name) for spec in scorer.specs]
+        self.functions = [self._function(name) for name in self.weights]
 
     def _function(self, name: str) -> Callable[..., list[float | None]]:
         def reward(
@@ -72,7 +82,21 @@ class RewardAdapter:
         """Score this rank's completions, whatever form TRL or the data has them in."""
         own = {name: values for name, values in columns.items() if name not in TRL_EXTRAS}
         own["completion_tokens"] = [len(ids) for ids in completion_ids]
-        return self.scorer.score([assistant_text(c) for c in completions], [prompt_text(p) for p in prompts], own)
+        texts = [assistant_text(completion) for completion in completions]
+        scores = self.scorer.score(texts, [prompt_text(prompt) for prompt in prompts], own)
+        return scores if self.reward_model is None else self._with_model(scores, prompts, texts, own)
+
+    def _with_model(
+        self, scores: Scores, prompts: list[Any], texts: list[str], columns: dict[str, list[Any]]
+    ) -> Scores:
+        """Add the reward model's scores; what it cannot score is unscorable for all, as with an error of a reward."""
+        assert self.reward_model is not None
+        values, raised = self.reward_model.score(prompts, texts, columns)
+        errors = [error or new for error, new in zip(scores.errors, raised, strict=True)]
+        self.scorer.add_errors([new for error, new in zip(scores.errors, raised, strict=True) if new and not error])
+        found = scores.per_reward | {REWARD_MODEL: values}
+        per_reward = {name: [None if e else v for v, e in zip(of, errors, strict=True)] for name, of in found.items()}
+        return Scores(per_reward, weighted_totals(per_reward, self.weights), errors)
 
 
 def assistant_text(completion: Any) -> str:

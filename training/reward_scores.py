@@ -24,25 +24,33 @@ Messages = list[dict[str, str]]
 
 
 class RewardModelScorer:
-    """A reward model in memory; `score` asks the cache first."""
+    """A reward model in memory; `score` asks the cache first, where there is one."""
 
-    def __init__(self, folder: Path, dtype: str, device: "torch.device", rank: int = 0) -> None:
+    def __init__(self, folder: Path, dtype: str, device: "torch.device", rank: int = 0, cached: bool = True) -> None:
         """`folder` holds a sequence classification model with one output and its tokenizer; UserError otherwise."""
         self.tokenizer = load_tokenizer(folder)
         self.model = load_reward_model(folder, dtype).eval().to(device)
         self.model.config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         self.context = context_length(folder)
-        self.cache = ScoreCache("reward_scores", model_files_key(folder, {"dtype": dtype}), rank)
+        key = model_files_key(folder, {"dtype": dtype}) if cached else None
+        self.cache = None if key is None else ScoreCache("reward_scores", key, rank)
 
     def score(self, prompt: Messages, completions: list[str]) -> list[float | None]:
         """Return the score of each answer to a prompt; None where the conversation exceeds the model's context.
 
         All answers are computed where one is not in the cache: what stands in a batch together decides the last bits.
         """
+        if self.cache is None:
+            return self._computed(prompt, completions)
         keys = [score_key(prompt, completion) for completion in completions]
         if not all(key in self.cache for key in keys):
             self.cache.add(dict(zip(keys, self._computed(prompt, completions), strict=True)))
         return [self.cache[key] for key in keys]
+
+    def close(self) -> None:
+        """Close the cache's file."""
+        if self.cache is not None:
+            self.cache.close()
 
     def _computed(self, prompt: Messages, completions: list[str]) -> list[float | None]:
         conversations = [[*prompt, {"role": "assistant", "content": completion}] for completion in completions]

@@ -26,7 +26,7 @@ from training.reward_functions import assistant_text, prompt_text
 from training.rows import stage_rows
 from training.sample_draws import drawn_prompts
 from training.sample_keep import kept_rows, pass_rate, summary
-from training.sample_scores import DrawScorer, scorer_facts
+from training.sample_scores import DrawScorer
 from training.world import barrier, gather
 
 DRAWS = "draws.jsonl"
@@ -52,8 +52,7 @@ def run(context: StageContext) -> StageResult:
     metrics = keep(context, prompts, speed) if world.is_main else {}
     context.ledger.end_step()
     facts = tokenizer_facts(decoder.tokenizer)
-    rewards = [*reward_facts(stage), *scorer_facts(stage)]
-    return StageResult(metrics, account, rewards, facts, files_of(context.folder))
+    return StageResult(metrics, account, reward_facts(stage), facts, files_of(context.folder))
 
 
 def link_teacher(context: StageContext) -> None:

@@ -1,22 +1,17 @@
 """What the draws of a `sample` stage are worth: rewards, a reward model and a judge, weighted into one number."""
 
-from pathlib import Path
 from typing import Any
 
-from training.base import locate_model
-from training.config.scorers import stage_named
+from training.config.scorers import REWARD_MODEL
 from training.context import StageContext
 from training.judge import JudgeCalls
-from training.pins import Pins
+from training.model_reward import ModelReward, open_reward_model
 from training.reward_functions import prompt_text, scored_per_s, stage_scorer
-from training.reward_scores import RewardModelScorer, check_reward_model
 from training.rewards.scoring import Scores
 from training.sample_draws import Draw, Row
 
-REWARD_MODEL = "reward_model"
 JUDGE = "judge"
-"""What the two are called among the rewards of a draw."""
-TOO_LONG = "reward_model: the conversation exceeds the model's context"
+"""What its scores are called among the rewards of a draw."""
 
 
 class DrawScorer:
@@ -27,7 +22,8 @@ class DrawScorer:
         self.context, self.stage = context, stage
         self.scorer = stage_scorer(context) if stage.rewards else None
         self.judge = None if stage.judge is None else JudgeCalls(stage.judge, stage.max_error_rate)
-        self.reward_model = None if stage.reward_model is None else open_reward_model(context)
+        self._opened = None if stage.reward_model is None else open_reward_model(context, stage.dtype, cached=True)
+        self.reward_model = None if self._opened is None else ModelReward(stage.reward_model, self._opened.score)
 
     def go_on(self, completions: int) -> None:
         """Count completions that an earlier attempt scored, none of them with an error."""
@@ -43,8 +39,8 @@ class DrawScorer:
         """End the workers of the rewards and close the cache of the reward model."""
         if self.scorer is not None:
             self.scorer.close()
-        if self.reward_model is not None:
-            self.reward_model.cache.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def __call__(self, prompts: list[tuple[Row, list[Draw]]]) -> list[Row]:
         """Return the rows of some prompts with their draws scored under `draws`."""
@@ -76,17 +72,17 @@ class DrawScorer:
             errors = list(verified.errors[window])
             _add(totals, verified.total[window], 1.0)
         if self.reward_model is not None:
-            scores = self.reward_model.score(row["prompt"], texts)
+            columns = columns_of([(row, drawn) for _, drawn in draws])
+            scores, raised = self.reward_model.score([row["prompt"]] * len(draws), texts, columns)
             parts[REWARD_MODEL] = scores
-            missing = [TOO_LONG if score is None else None for score in scores]
-            errors = [error or new for error, new in zip(errors, missing, strict=True)]
-            _add(totals, scores, self.stage.reward_model.weight)
+            errors = [error or new for error, new in zip(errors, raised, strict=True)]
+            _add(totals, scores, self.reward_model.weight)
         if self.judge is not None:
             owners = [(row, drawn) for _, drawn in draws]
             columns = columns_of(owners) | {"conversation": [row["prompt"]] * len(draws)}
-            values, raised = self.judge.score(texts, [prompt_text(row["prompt"])] * len(draws), columns)
+            values, reason = self.judge.score(texts, [prompt_text(row["prompt"])] * len(draws), columns)
             parts[JUDGE] = values
-            errors = [error or raised for error in errors]
+            errors = [error or reason for error in errors]
             _add(totals, values, self.stage.judge.weight)
         scored = []
         for place, (temperature, drawn) in enumerate(draws):
@@ -122,33 +118,3 @@ def columns_of(owners: list[tuple[Row, Any]]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {name: [row.get(name) for row, _ in owners] for name in names}
     columns["completion_tokens"] = [drawn.tokens for _, drawn in owners]
     return columns
-
-
-def open_reward_model(context: StageContext) -> RewardModelScorer:
-    """Load the reward model that a stage names, on this rank's device."""
-    import torch
-
-    folder, stage = reward_model_folder(context), context.stage
-    check_reward_model(folder, stage.reward_model.model)
-    device = torch.device(f"cuda:{context.world.local_rank}" if torch.cuda.is_available() else "cpu")
-    return RewardModelScorer(folder, stage.dtype, device, context.world.rank)
-
-
-def reward_model_folder(context: StageContext) -> Path:
-    """Where the reward model lies: an earlier stage's model, a folder, or the hub's cache."""
-    reference = context.stage.reward_model.model
-    name = stage_named(reference)
-    if name is not None:
-        context.record_of(name)
-        return context.folder_of(name) / "model"
-    return locate_model(reference, Pins(context.plan.pins, context.pipeline.offline))
-
-
-def scorer_facts(stage: Any) -> list[dict[str, Any]]:
-    """What scored beside the rewards, for the record's list of rewards."""
-    facts = []
-    if stage.reward_model is not None:
-        facts.append({"name": REWARD_MODEL, "model": stage.reward_model.model, "weight": stage.reward_model.weight})
-    if stage.judge is not None:
-        facts.append({"name": JUDGE, **stage.judge.model_dump(mode="json")})
-    return facts

@@ -78,7 +78,7 @@ class RoundLog:
         self.newest = rows
         self._lines += len(rows)
         shown = rows[: self.context.pipeline.runtime.log_completions]
-        names = [spec.name for spec in self.scorer.specs]
+        names = list(self.adapter.weights)
         table = [
             [row["prompt"], row["completion"], *(row["rewards"][n] for n in names), row["advantage"]] for row in shown
         ]
@@ -90,8 +90,7 @@ class RoundLog:
         return [first + place for place in chosen(self.newest)]
 
     def _totals(self, rewards: dict[str, list[float]]) -> list[float]:
-        weights = {spec.name: spec.weight for spec in self.scorer.specs}
-        columns = [[weights[name] * value for value in values] for name, values in rewards.items()]
+        columns = [[self.adapter.weights[name] * value for value in values] for name, values in rewards.items()]
         rows = [[value for value in row if value == value] for row in zip(*columns, strict=True)]
         return [sum(row) if row else math.nan for row in rows]
 

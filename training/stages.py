@@ -45,7 +45,7 @@ def check_all(pipeline: Any) -> None:
         for stage in pipeline.stages:
             if getattr(stage, "rewards", None):
                 check_rewards(stage)
-            if stage.kind == "sample":
+            if stage.kind in ("sample", "grpo"):
                 check_scorers(stage)
             if stage.kind == "evaluate" and stage.generalisation is not None:
                 check_families({**stage.generalisation.harder, **(stage.generalisation.unseen or {})})
@@ -106,11 +106,11 @@ def check_rewards(stage: Any) -> None:
 
 
 def check_scorers(stage: Any) -> None:
-    """Import a stage's judge, and look at the reward model where it lies in a folder already."""
+    """Import a stage's judge, if it has one, and look at the reward model where it lies in a folder already."""
     from training.judge import JudgeCalls
     from training.reward_scores import check_reward_model
 
-    if stage.judge is not None:
+    if getattr(stage, "judge", None) is not None:
         JudgeCalls(stage.judge, stage.max_error_rate)
     if stage.reward_model is not None and Path(stage.reward_model.model).expanduser().is_dir():
         check_reward_model(Path(stage.reward_model.model).expanduser(), stage.reward_model.model)

@@ -83,7 +83,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path, unive
     if getattr(stage, "expert_balance", None) in ("off", "bias"):
         derived["router_aux_loss_coef"] = 0.0
     if stage.kind == "grpo":
-        derived["reward_weights"] = [spec.weight for spec in stage.rewards]
+        scoring = [*stage.rewards, *([] if stage.reward_model is None else [stage.reward_model])]
+        derived["reward_weights"] = [each.weight for each in scoring]
         derived["generation_batch_size"] = stage.trainer.get("generation_batch_size", stage.batch_size)
     try:
         return config_class(**{**derived, **stage.trainer})

@@ -12,6 +12,7 @@ from training.config.decoding import Decoding
 from training.config.document import KeyPath
 from training.config.expand import BASE, evaluation_name
 from training.config.pipeline import Pipeline
+from training.config.scorers import REWARD_MODEL
 from training.config.stages import MODEL_KINDS, EvaluateStage, GrpoStage, MergeStage, SampleStage, Stage
 from training.config.suggest import nearest
 
@@ -119,9 +120,10 @@ def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterat
             if name in names[:position]:
                 yield ("stages", index, "rewards", position), f"the reward {name} stands twice; keep one"
         for position, name in enumerate(stage.signal if isinstance(stage, GrpoStage) else []):
-            if name not in names:
-                hint = nearest(name, names)
-                yield ("stages", index, "signal", position), f"is not among the rewards {', '.join(names)}{hint}"
+            known = names if stage.reward_model is None else [*names, REWARD_MODEL]
+            if name not in known:
+                hint = nearest(name, known)
+                yield ("stages", index, "signal", position), f"is not among the rewards {', '.join(known)}{hint}"
 
 
 def repeated_suites_are_refused(pipeline: Pipeline) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ _BLOCKS = (
         "`rewards[]`",
         "A plain name is short for `{name: NAME}`; a reward's parameters may stand beside its name.",
     ),
-    ("RewardModelScore", "`reward_model`", "Of a sample stage; a plain string is its model."),
+    ("RewardModelScore", "`reward_model`", "Of a sample or grpo stage; a plain string is its model."),
     ("Judge", "`judge`", "Of a sample stage ([making_data.md](making_data.md#scoring))."),
     ("Lora", "`lora`", ""),
     ("Gate", "`gate`", ""),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.config.stage_base import MergeStage, StageBase
-from training.config.stages import LikelihoodStage, SampleStage
+from training.config.stages import GrpoStage, LikelihoodStage, SampleStage
 from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
@@ -23,8 +23,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     """Return a stage's experiment as plain JSON.
 
     Left out: the stage's name, its parent, seed and chat template file (the caller fingerprints their contents), the
-    places of its data, its teacher and what scores its draws, its gate, limits that only stop a run, batch_size of
-    decoding, and neutral trainer fields.
+    places of its data, its teacher and what scores beside its rewards, its gate, limits that only stop a run,
+    batch_size of decoding, and neutral trainer fields.
     Fields of `trainer` that the file does not set are not filled in; a whole number equals the same number as a float.
     """
     left_out = _ELSEWHERE | _NEUTRAL
@@ -33,11 +33,15 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     block = stage.model_dump(mode="json", exclude=left_out)
     if "trainer" in block:
         block["trainer"] = _identity_fields(stage.kind, block["trainer"])
+    for scorer, place in (("reward_model", "model"), ("judge", "callable")):
+        if block.get(scorer) is not None:
+            block[scorer].pop(place)
+            if block[scorer].get("without", "") is None:
+                block[scorer].pop("without")
     if isinstance(stage, SampleStage):
         block.pop("model")
-        for scorer, place in (("reward_model", "model"), ("judge", "callable")):
-            if block[scorer] is not None:
-                block[scorer].pop(place)
+    if isinstance(stage, GrpoStage) and stage.reward_model is None:
+        block.pop("reward_model")
     if block.get("probe") is None or block["probe"]["keep_best"] is None:
         block.pop("probe", None)  # it changes nothing that is trained
     for key in _UNASKED:

@@ -1,4 +1,4 @@
-"""Rules of stages that make data: what draws, what scores, what is kept, and by what difficulty prompts are chosen."""
+"""Rules of stages that make data or draw rollouts: what draws, what scores, what is kept, which prompts are chosen."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from training.config.data_blocks import DataBlock
 from training.config.document import KeyPath
 from training.config.expand import BASE
 from training.config.pipeline import Pipeline
-from training.config.scorers import STAGE, stage_named
+from training.config.scorers import REWARD_MODEL, STAGE, stage_named
 from training.config.source_checks import HUB_NAME
-from training.config.stages import MODEL_KINDS, RewardModelStage, SampleStage
+from training.config.stages import MODEL_KINDS, GrpoStage, RewardModelStage, SampleStage
 from training.config.suggest import nearest
 
 JUDGE_KEY = "judge.callable"
@@ -64,9 +64,19 @@ def draws_are_scored(pipeline: Pipeline) -> Iterator[Finding]:
                 source_file(stage.judge.callable, JUDGE_KEY)
             except UserError as error:
                 yield (*at, "judge", "callable"), str(error)
-        if stage.reward_model is not None:
-            # A plain string stands where the mapping's key would.
-            yield from _reward_model((*at, "reward_model"), stage.reward_model.model, _earlier(pipeline, stage))
+
+
+def reward_models_are_there(pipeline: Pipeline) -> Iterator[Finding]:
+    """A reward model is an earlier stage of that kind, or a model in one of the forms; no reward has its name."""
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, SampleStage | GrpoStage) or stage.reward_model is None:
+            continue
+        at: KeyPath = ("stages", index)
+        # A plain string stands where the mapping's key would.
+        yield from _reward_model((*at, "reward_model"), stage.reward_model.model, _earlier(pipeline, stage))
+        for position, spec in enumerate(stage.rewards):
+            if spec.name == REWARD_MODEL:
+                yield (*at, "rewards", position), f"the name {REWARD_MODEL} is the reward model's; give it another"
 
 
 def _reward_model(at: KeyPath, reference: str, earlier: dict[str, str]) -> Iterator[Finding]:
@@ -166,6 +176,7 @@ RULES = (
     samples_can_be_kept_as_asked,
     temperatures_each_get_a_draw,
     draws_are_scored,
+    reward_models_are_there,
     teachers_are_there,
     difficulties_are_measured,
     reward_models_are_left_merged,

@@ -1,4 +1,4 @@
-"""What scores the draws of a `sample` stage beside the rewards: a reward model, and a judge of the user."""
+"""What scores completions beside the rewards: a reward model (sample, grpo), and a judge of the user (sample)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
 
+REWARD_MODEL = "reward_model"
+"""What the scores of a reward model are called among those of the rewards."""
 STAGE = "stage:"
 """How a reference to an earlier stage begins where a model or a file may stand as well."""
 
@@ -28,6 +30,12 @@ class RewardModelScore(Block):
         'folder or "org/name@commit-or-branch".',
     )
     weight: float = Field(default=1.0, description="Factor in the total.")
+    without: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Score only rows that have no value in this column (`answer`: what no rule can check); null scores "
+        "all.",
+    )
 
     @model_validator(mode="before")
     @classmethod

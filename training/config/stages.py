@@ -100,6 +100,9 @@ class GrpoStage(ModelStage):
     signal: list[str] = Field(
         default_factory=list, description="Rewards that must differ inside a group to give signal; [] is the total."
     )
+    reward_model: RewardModelScore | None = Field(
+        default=None, description="A reward model that scores them beside the rewards; a plain string is its model."
+    )
     max_error_rate: Probability = Field(
         default=0.05, description="Stop (exit 4) when a greater share of completions cannot be scored."
     )

@@ -116,7 +116,7 @@ def num_rows(pipeline: Pipeline, block: DataBlock) -> tuple[int | None, bool]:
         rows, at_most = num_rows(pipeline, source.data)[0], True
         rows = None if rows is None else rows * source.rows_per_prompt
     if rows is None:
-        return None, False
+        return block.limit, block.limit is not None
     at_most = at_most or block.difficulty is not None
     return (rows if block.limit is None else min(rows, block.limit)), at_most
 

@@ -4,18 +4,19 @@ Times are ranges: `low` at the fast rates and short rows, `high` at the slow rat
 `likely` between them. A ledger of an earlier run narrows the rates, and the lengths where it saw the same rows.
 """
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data.errors import UserError
-from training.config import Pipeline, SurgeryStage
+from training.config import Pipeline
 from training.estimate.calibration import Calibration, Measured, calibration_for, measured_lengths, measured_stages
 from training.estimate.hardware import Device
 from training.estimate.known_models import find_config
 from training.estimate.memory import Memory, memory
 from training.estimate.parameters import Parameters, count
 from training.estimate.shape import Shape, shape_of
+from training.estimate.stage_shapes import scoring_parameters, stage_shapes, teacher_shape
 from training.estimate.step_time import (
     Lengths,
     Rates,
@@ -27,7 +28,6 @@ from training.estimate.step_time import (
 from training.estimate.workloads import CannotEstimate, Job, job_of
 from training.plan import PlannedStage, RunPlan
 from training.record import read_record
-from training.surgery.lineage import configs_of
 
 RESERVE = 0.05
 """Share of the memory left free: fragmentation and what nobody counts."""
@@ -145,35 +145,32 @@ def estimate(pipeline: Pipeline, plan: RunPlan, device: Device | None, fill: flo
     measured = [] if device is None else measured_stages(runs_dir, plan.run_dir, shape, device)
     shapes = stage_shapes(pipeline, shape)
     stages = [
-        _stage(pipeline, planned, shapes[planned.stage.parent], device, measured, fill)
+        _stage(pipeline, planned, shapes, device, measured, fill)
         for planned in plan.stages
         if planned.stage is not None
     ]
     return replace(empty, shape=shape, parameters=count(shape), stages=stages, measured=measured)
 
 
-def stage_shapes(pipeline: Pipeline, base: Shape) -> dict[str, Shape]:
-    """Return the shape of each model by the stage that leaves it; one that cannot be told counts as the base's."""
-    if not any(isinstance(stage, SurgeryStage) for stage in pipeline.stages):
-        return defaultdict(lambda: base)
-    shapes = {name: config for name, config in configs_of(pipeline).items() if not isinstance(config, str)}
-    return defaultdict(lambda: base, {name: shape_of(config) for name, config in shapes.items()})
-
-
 def _stage(
     pipeline: Pipeline,
     planned: PlannedStage,
-    shape: Shape,
+    shapes: Mapping[str, Shape],
     device: Device | None,
     measured: list[Measured],
     fill: float | None,
 ) -> StageEstimate:
     assert planned.stage is not None
-    spent = _spent(planned)
+    shape, spent = shapes[planned.stage.parent], _spent(planned)
     try:
         job = job_of(pipeline, planned.stage, pipeline.runtime, "gpu" if device is None else device.kind)
+        teacher = teacher_shape(planned.stage)
+        scoring = scoring_parameters(pipeline, planned.stage, shapes)
     except CannotEstimate as reason:
         return StageEstimate(planned.name, planned.kind, None, None, None, None, spent, str(reason))
+    if teacher is not None:
+        shape, measured = teacher, []
+    job = replace(job, workload=replace(job.workload, scoring_parameters=scoring))
     needed = memory(shape, job.workload)
     fits = None if device is None else fits_on(needed, device)
     time = None if device is None or spent is not None else stage_time(planned, shape, job, device, measured, fill)

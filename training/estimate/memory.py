@@ -16,10 +16,11 @@ from training.estimate.states import MASTER, States, bucket_bytes, zero_states
 from training.estimate.workload import BYTES, Workload
 
 PARTS = (
-    "framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "buffers",
-    "autocast", "slack",
+    "framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "scoring",
+    "buffers", "autocast", "slack",
 )  # fmt: skip
-"""What a phase is made of. `autocast` are weights cast for a forward pass, `slack` what allocators cannot reuse."""
+"""What a phase is made of. `scoring` is a reward model beside the model, `autocast` are weights cast for a forward
+pass, `slack` what allocators cannot reuse."""
 NF4_BYTES = 0.516
 """Bytes of a weight in 4-bit NormalFloat with double quantisation (arXiv 2305.14314, section 3): 4.127 bits."""
 
@@ -65,9 +66,10 @@ class Memory:
 def memory(shape: Shape, workload: Workload) -> Memory:
     """Estimate `workload` on a model of `shape`; parts of 0 bytes are left out."""
     parameters = count(shape)
+    scoring = float(workload.scoring_parameters * BYTES[workload.compute_dtype])
     if not workload.trains:
         weights = float(parameters.total * BYTES[workload.compute_dtype])
-        common = {"framework": _framework(workload), "weights": weights}
+        common = {"framework": _framework(workload), "weights": weights, "scoring": scoring}
         return Memory((_phase("load", common), _phase("generate", common, _generation(shape, workload))))
     states = trained_states(shape, workload)
     kept = {
@@ -75,6 +77,7 @@ def memory(shape: Shape, workload: Workload) -> Memory:
         "weights": states.weights,
         "optimizer": 0.0 if workload.offload_optimizer else states.optimizer,
         "reference": _reference(parameters, workload),
+        "scoring": scoring,
         "buffers": _buffers(shape, workload),
     }
     host = states.optimizer + _flat_gradients(parameters, workload) if workload.offload_optimizer else 0.0

@@ -25,7 +25,8 @@ class Workload:
     micro-batch; `accumulation` such micro-batches make an optimizer step. `sequence_length` is the width of a batch,
     `trained_share` the share of its positions with a label. `generation_rows` are decoded together, each up to
     `prompt_length` + `completion_length` tokens long. `contexts` prompts of a micro-batch run once for all of its
-    completions (`training.shared_context`); None where each row runs its own.
+    completions (`training.shared_context`); None where each row runs its own. `scoring_parameters` are those of a
+    reward model that each rank holds whole beside the policy.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Workload:
     head: Literal["tile", "full"] = "tile"
     trained_share: float = 1.0
     contexts: int | None = None
+    scoring_parameters: int = 0
 
     @property
     def trains(self) -> bool:

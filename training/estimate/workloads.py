@@ -62,8 +62,6 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
     if isinstance(stage, TrainingStage):
         return training_job(stage, algebra(pipeline, stage, runtime), runtime, device)
     if isinstance(stage, SampleStage):
-        if stage.model is not None:
-            raise CannotEstimate(f"stages.{stage.name} draws from {stage.model}, another model than the pipeline's")
         rows, _ = num_rows(pipeline, stage.data)
         return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
     if isinstance(stage, SurgeryStage | ExportStage):

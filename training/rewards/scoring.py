@@ -6,7 +6,7 @@ the run stops (exit code 4).
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +105,13 @@ class Scorer:
             for place, spec in enumerate(self.specs)
         }
         self._count(errors)
-        return Scores(per_reward, self._totals(per_reward, len(completions)), errors)
+        return Scores(per_reward, weighted_totals(per_reward, {spec.name: spec.weight for spec in self.specs}), errors)
+
+    def add_errors(self, errors: Sequence[str]) -> None:
+        """Count completions of the batch scored last that something beside the rewards could not score."""
+        self.num_errors += len(errors)
+        self._last_error = errors[-1] if errors else self._last_error
+        check_error_rate(self.num_errors, self.num_completions, self.max_error_rate, "scored", self._last_error)
 
     def check_columns(self, columns: Collection[str]) -> None:
         """Raise UserError when a column that a reward needs is not among `columns`."""
@@ -128,20 +134,23 @@ class Scorer:
         whole = self.num_completions + rows
         return None if whole < MIN_COMPLETIONS else int(self.max_error_rate * whole + 1e-9) - self.num_errors
 
-    def _totals(self, per_reward: dict[str, list[float | None]], rows: int) -> list[float | None]:
-        totals: list[float | None] = []
-        for row in range(rows):
-            parts = [(spec.weight, per_reward[spec.name][row]) for spec in self.specs]
-            weighted = [weight * value for weight, value in parts if value is not None]
-            totals.append(sum(weighted) if weighted else None)
-        return totals
-
     def _count(self, errors: list[str | None]) -> None:
         self.num_completions += len(errors)
         self.num_errors += sum(error is not None for error in errors)
         raised = [error for error in errors if error is not None and error != NOT_SCORED]
         self._last_error = raised[-1] if raised else self._last_error
         check_error_rate(self.num_errors, self.num_completions, self.max_error_rate, "scored", self._last_error)
+
+
+def weighted_totals(
+    per_reward: Mapping[str, Sequence[float | None]], weights: Mapping[str, float]
+) -> list[float | None]:
+    """Return the weighted sum of each completion's rewards that apply; None where none does."""
+    totals: list[float | None] = []
+    for values in zip(*per_reward.values(), strict=True):
+        weighted = [weights[name] * value for name, value in zip(per_reward, values, strict=True) if value is not None]
+        totals.append(sum(weighted) if weighted else None)
+    return totals
 
 
 def check_error_rate(errors: int, completions: int, most: float, done: str, last: str) -> None:
