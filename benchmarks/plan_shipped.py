@@ -71,7 +71,7 @@ def section(config: str) -> str:
             lines.append(f"| {' | '.join(cells(stage, gpus))} |")
     if gpus and plan["total"] is not None:
         hours = plan["total"]["gpu_hours"]
-        lines += ["", f"All of it: {hours['likely']:,.3g} GPU-hours ({hours['low']:,.3g} - {hours['high']:,.3g})."]
+        lines += ["", f"All of it: {spread(hours, ' GPU-hours')}."]
     return "\n".join(lines)
 
 
@@ -85,9 +85,16 @@ def cells(stage: dict[str, Any], gpus: bool) -> list[str]:
     time = stage["time"]
     if time is None:
         return [*shown, "", ""]
-    update, hours = time["update_s"], time["total"]["gpu_hours"]
-    spread = f"{update['likely']:.3g} ({update['low']:.3g} - {update['high']:.3g})" if update is not None else ""
-    return [*shown, spread, f"{hours['likely']:.3g} ({hours['low']:.3g} - {hours['high']:.3g})"]
+    update = time["update_s"]
+    return [*shown, "" if update is None else spread(update), spread(time["total"]["gpu_hours"])]
+
+
+def spread(found: dict[str, float], unit: str = "") -> str:
+    """The likely figure, and from what to what: three digits, whole numbers from a thousand on."""
+    likely, low, high = (
+        f"{found[end]:,.0f}" if found[end] >= 1000 else f"{found[end]:.3g}" for end in ("likely", "low", "high")
+    )
+    return f"{likely}{unit} ({low} - {high})"
 
 
 def document() -> str:

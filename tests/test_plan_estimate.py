@@ -105,6 +105,46 @@ def test_r1_zero_batch_algebra_in_words(capsys: pytest.CaptureFixture[str]) -> N
     assert "fits on none of" in shown
 
 
+def test_r1_zero_as_shipped_has_the_published_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    """On as many GPUs as the paper had, a model that fits: the algebra is the paper's, the pace of its order."""
+    found = planned(capsys, str(ROOT / "configs" / "recipes" / "r1_zero.yaml"), "--gpu", "h800")
+    grpo = stage(found, "grpo")
+    batch = grpo["batch"]
+    assert (batch["prompts"], batch["group"], batch["batch_size"], batch["ranks"]) == (32, 16, 512, 512)
+    assert (batch["round_size"], batch["updates_per_round"]) == (8192, 16)
+    assert (batch["updates"], batch["epochs"]) == (10400, 1.6)
+    assert grpo["time"]["update_s"]["low"] < 68.5 < grpo["time"]["update_s"]["high"]
+
+
+TEACHER = f"""
+name: taught
+model: bundled:tiny-random
+stages:
+  - name: samples
+    kind: sample
+    model: Qwen/Qwen3-14B@{COMMIT}
+    data: {{generator: {{name: reasoning_gym, families: {{chain_sum: {{}}}}, rows: 64}}}}
+    rewards: [answer]
+    dtype: bfloat16
+"""
+
+
+def test_a_teacher_is_estimated_by_its_own_size_and_an_unknown_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """Qwen3-14B has 14,768,307,200 parameters (its model card says 14.8 B): 29.5 GB in bf16."""
+    found = planned(capsys, write(TEACHER), "--gpu", "h100-80gb")
+    assert stage(found, "samples")["memory"]["phases"]["load"]["parts"]["weights"] == 2 * 14_768_307_200
+    assert main(["plan", write(TEACHER), f"stages.samples.model=nobody/nothing@{COMMIT}", "--gpu", "h100-80gb"]) == 0
+    assert "samples is not estimated: model: nobody/nothing" in capsys.readouterr().out
+
+
+def test_a_limit_says_how_many_rows_of_unknown_data_there_are_at_most(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = f"stages.samples.data={{hub: someone/rows@{COMMIT}, limit: 64}}"
+    known = stage(planned(capsys, write(TEACHER), "--gpu", "h100-80gb"), "samples")["time"]
+    limited = stage(planned(capsys, write(TEACHER), rows, "--gpu", "h100-80gb"), "samples")["time"]
+    assert limited["total"] == known["total"]
+    assert known["total"]["seconds"]["likely"] > 0
+
+
 def test_rounds_reused_take_fewer_prompts(capsys: pytest.CaptureFixture[str]) -> None:
     """num_iterations 2 doubles the updates of a round and halves the prompts that each takes from the data."""
     found = planned(capsys, write(R1_ZERO), "stages.grpo.trainer.num_iterations=2")

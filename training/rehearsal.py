@@ -191,9 +191,13 @@ def make_data(pipeline: Pipeline, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def hub_blocks(pipeline: Pipeline) -> list[tuple[str, str, DataBlock]]:
-    """Return (owner, kind of rows, block) of every block with hub data; a suite's kind is "suite"."""
+    """Return (owner, kind of rows, block) of every block with hub data; a suite's kind is "suite", a source of a
+    mixture is called "STAGE.mix.NUMBER".
+    """
     blocks = [(name, "suite", suite.data) for name, suite in pipeline.suites.items()]
-    blocks += [(stage.name, stage.kind, stage.data) for stage in pipeline.stages if hasattr(stage, "data")]
+    for stage in (each for each in pipeline.stages if hasattr(each, "data")):
+        blocks.append((stage.name, stage.kind, stage.data))
+        blocks += [(f"{stage.name}.mix.{n}", stage.kind, part) for n, part in enumerate(stage.data.mix or [])]
     return [(owner, kind, block) for owner, kind, block in blocks if block.hub is not None]
 
 

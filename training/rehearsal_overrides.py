@@ -83,9 +83,9 @@ def rehearsal_overrides(
         gate = getattr(stage, "gate", None)
         if gate is not None and gate.suite.partition("/")[0] in pipeline.benchmarks:
             replaced.append(_set(stage.name, f"{at}.gate", None, f"not rehearsed: the gate on {gate.suite}"))
-        replaced += _data(stage.name, at, getattr(stage, "data", None), stand_ins)
+        replaced += _data(stage.name, f"{at}.data", getattr(stage, "data", None), stand_ins)
     for name, suite in pipeline.suites.items():
-        replaced += _data(name, f"suites.{name}", suite.data, stand_ins)
+        replaced += _data(name, f"suites.{name}.data", suite.data, stand_ins)
     return replaced
 
 
@@ -234,6 +234,7 @@ def _groups(stage: GrpoStage, at: str, batch: int) -> Iterator[Replacement]:
     length = int(stage.trainer.get("max_completion_length", COMPLETION_TOKENS))
     yield _set(stage.name, f"{at}.trainer.max_completion_length", min(COMPLETION_TOKENS, length))
     yield _set(stage.name, f"{at}.signal", [])
+    yield from _reward_model(stage, at)
     yield from _length_reward(stage, at)
 
 
@@ -243,13 +244,18 @@ def _length_reward(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replacem
     yield _set(stage.name, f"{at}.rewards", [*rewards, LENGTH_REWARD], words)
 
 
+def _reward_model(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replacement]:
+    """One of the pipeline's own scores as it is; one from elsewhere is not here."""
+    if stage.reward_model is not None and stage_named(stage.reward_model.model) is None:
+        words = f"not rehearsed: scores of {stage.reward_model.model}"
+        yield _set(stage.name, f"{at}.reward_model", None, words)
+
+
 def _sample(stage: SampleStage, at: str, stand_ins_dir: Path) -> Iterator[Replacement]:
     if stage.model is not None:
         words = f"the teacher {stage.model}: the same random weights"
         yield _set(stage.name, f"{at}.model", str(stand_ins_dir / "model"), words)
-    if stage.reward_model is not None and stage_named(stage.reward_model.model) is None:
-        words = f"not rehearsed: scores of {stage.reward_model.model}"
-        yield _set(stage.name, f"{at}.reward_model", None, words)
+    yield from _reward_model(stage, at)
     if stage.judge is not None:
         yield _set(stage.name, f"{at}.judge", None, f"not rehearsed: the judge {stage.judge.callable}")
     if isinstance(stage.temperature, list):
@@ -280,27 +286,41 @@ def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
 
 
 def _data(owner: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:
+    """What stands in for the rows of the block at the key path `at`, each source of a mixture for itself."""
     if block is None:
         return
     if block.difficulty is not None:
-        yield _set(owner, f"{at}.data.difficulty", None, "not rehearsed: data.difficulty (nothing is passed)")
+        yield _set(owner, f"{at}.difficulty", None, "not rehearsed: data.difficulty (nothing is passed)")
+    if block.mix is None:
+        yield from _source(owner, owner, at, block, stand_ins)
+        return
+    for number, part in enumerate(block.mix):
+        yield from _source(owner, f"{owner}.mix.{number}", f"{at}.mix.{number}", part, stand_ins)
+        if part.rows is not None:
+            yield _set(owner, f"{at}.mix.{number}.rows", min(ROWS, part.rows))
+    if block.mix_rows is not None:
+        yield _set(owner, f"{at}.mix_rows", min(FILE_ROWS, block.mix_rows))
+
+
+def _source(owner: str, place: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:
+    """One source; `place` is its name among the stand-ins."""
     if block.stage is not None:
         return
     is_suite = at.startswith("suites.")
-    stand_in = stand_ins["data"].get(owner)
+    stand_in = stand_ins["data"].get(place)
     if stand_in is not None:
         said = f"{stand_in['hub']}: the first rows that the local cache holds"
         if not stand_in["real"]:
             said = f"not rehearsed: the content of hub data {stand_in['hub']}: {ROWS_MADE_UP} made-up rows stand in"
-        yield _set(owner, f"{at}.data.path", stand_in["path"], said)
-        yield _set(owner, f"{at}.data.hub", None)
+        yield _set(owner, f"{at}.path", stand_in["path"], said)
+        yield _set(owner, f"{at}.hub", None)
         for key, value in (("split", "train"), ("subset", None), ("streaming", False)):
-            yield _set(owner, f"{at}.data.{key}", value)
+            yield _set(owner, f"{at}.{key}", value)
         if stand_in["columns"] is not None:
-            yield _set(owner, f"{at}.data.columns", stand_in["columns"])
+            yield _set(owner, f"{at}.columns", stand_in["columns"])
         if stand_in["format"] is None:
-            yield _set(owner, f"{at}.data.format", None)
+            yield _set(owner, f"{at}.format", None)
     if not is_suite and block.generator is not None and block.generator.rows is not None:
-        yield _set(owner, f"{at}.data.generator.rows", min(ROWS, block.generator.rows))
+        yield _set(owner, f"{at}.generator.rows", min(ROWS, block.generator.rows))
     elif not is_suite:
-        yield _set(owner, f"{at}.data.limit", min(FILE_ROWS, block.limit or FILE_ROWS))
+        yield _set(owner, f"{at}.limit", min(FILE_ROWS, block.limit or FILE_ROWS))
