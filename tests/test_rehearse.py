@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,13 +211,25 @@ def test_rehearsal_of_the_tiny_config_is_killed_twice_and_passes(tmp_path: Path)
     assert "Rehearsal passed" in shown
 
 
-NOT_YET = pytest.mark.skip(reason="SOLAR's recipes have not been rehearsed to their end yet")
-REHEARSED = [pytest.param(name, marks=NOT_YET) if "recipes/solar" in name else name for name in PIPELINES]
+NOT_YET = {
+    "recipes/solar": "SOLAR's recipes have not been rehearsed to their end yet",
+    **dict.fromkeys(
+        ("recipes/r1.", "recipes/r1_local", "recipes/r1_zero.", "recipes/r1_distill"),
+        "this recipe of DeepSeek-R1 has not been rehearsed to its end yet",
+    ),
+}
+"""Shipped pipelines by a part of their path, with the reason why their rehearsal is left out."""
+
+
+def with_reason(config: str) -> Any:
+    """The pipeline as a parameter, skipped where there is a reason."""
+    reasons = [reason for part, reason in NOT_YET.items() if part in config]
+    return pytest.param(config, marks=pytest.mark.skip(reason=reasons[0])) if reasons else config
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("config", REHEARSED)
+@pytest.mark.parametrize("config", map(with_reason, PIPELINES))
 def test_rehearsal_of_every_shipped_config_passes(config: str, tmp_path: Path) -> None:
     shown = rehearse(config, tmp_path)
     assert "resumed from checkpoint-" in shown
