@@ -1,4 +1,4 @@
-"""What the points of a sweep achieved: one table of the varied keys and each suite's accuracy, and `sweep.json`."""
+"""What the points of a sweep achieved: a table of the varied keys, held-out losses and accuracies, and `sweep.json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from launch.words import table
-from training.config.sweep import LoadedSweep, SweepPoint, short_keys
+from training.config.sweep import LoadedSweep, short_keys
+from training.report.collect import read_run
 from training.run_folder import RESOLVED_NAME
-from training.summary import ModelRow, summarise
+from training.summary import ModelRow, summarise_view
 
+METRIC = "eval_loss"
 SWEEP_SCHEMA_VERSION = 1
 
 
-def point_results(point: SweepPoint, run_dir: Path) -> dict[str, dict[str, Any]]:
-    """Return {model: {suite: {accuracy, ci95, n}}} of what a point has measured so far, models in pipeline order."""
+def point_results(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return what a point has measured so far, stages in pipeline order.
+
+    `results` is {model: {suite: {accuracy, ci95, n}}}, `eval_loss` {stage: the last loss on its held-out rows}.
+    """
     if not (run_dir / RESOLVED_NAME).is_file():
-        return {}
-    return {row.name: _scores(row) for row in summarise(run_dir).rows if row.scores}
+        return {"results": {}, "eval_loss": {}}
+    run = read_run(run_dir)
+    held_out = {
+        stage.name: stage.record["metrics"].get(METRIC) for stage in run.stages if stage.trains and stage.record
+    }
+    return {
+        "results": {row.name: _scores(row) for row in summarise_view(run).rows if row.scores},
+        "eval_loss": {name: loss for name, loss in held_out.items() if loss is not None},
+    }
 
 
 def _scores(row: ModelRow) -> dict[str, Any]:
@@ -38,7 +50,7 @@ def sweep_content(sweep: LoadedSweep, folder: Path, states: Mapping[int, Mapping
                 "values": point.values,
                 "overrides": point.overrides,
                 **states[point.index],
-                "results": point_results(point, folder / point.name),
+                **point_results(folder / point.name),
             }
         )
     head = {"schema_version": SWEEP_SCHEMA_VERSION, "name": sweep.name, "file": str(sweep.path)}
@@ -46,16 +58,19 @@ def sweep_content(sweep: LoadedSweep, folder: Path, states: Mapping[int, Mapping
 
 
 def sweep_text(content: Mapping[str, Any]) -> str:
-    """Return the table of a sweep: a row a point, with the last model that was measured."""
+    """Return the table of a sweep: a row a point, with held-out losses and the last model that was measured."""
     labels = short_keys(content["keys"])
     suites = list(dict.fromkeys(suite for point in content["points"] for suite in _last(point)[1]))
-    header = ["point", *labels.values(), "state", "model", *(f"{suite}, 95 % interval, n" for suite in suites)]
+    losses = list(dict.fromkeys(stage for point in content["points"] for stage in point["eval_loss"]))
+    header = ["point", *labels.values(), "state", *(f"{stage} {METRIC}" for stage in losses)]
+    header += ["model", *(f"{suite}, 95 % interval, n" for suite in suites)] if suites else []
     rows = []
     for point in content["points"]:
         model, scores = _last(point)
         values = [_plain(point["values"].get(key)) for key in content["keys"]]
-        cells = [_score(scores.get(suite)) for suite in suites]
-        rows.append([str(point["index"]), *values, point["state"], model, *cells])
+        cells = [f"{point['eval_loss'][stage]:.4f}" if stage in point["eval_loss"] else "-" for stage in losses]
+        cells += [model, *(_score(scores.get(suite)) for suite in suites)] if suites else []
+        rows.append([str(point["index"]), *values, point["state"], *cells])
     return table(header, rows)
 
 

@@ -1,5 +1,6 @@
 """The queue of a sweep: shared stages are linked and waited for, rounds for arrays, devices, and the table."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from launch.sweep import SweepRequest, run_sweep
 from launch.sweep_devices import gpu_share, visible_gpus
 from launch.sweep_folder import PlannedPoint, SweepFolder, bring_in, link_folder, waves
 from launch.sweep_queue import PointQueue
-from launch.sweep_table import seed_means, sweep_text
+from launch.sweep_table import point_results, seed_means, sweep_text
 from tests.fake_artifacts import finish
 from tests.test_plan import PIPELINE
 from training.config.sweep import LoadedSweep, load_sweep
@@ -143,7 +144,13 @@ def test_sweep_gpus_are_divided_and_too_many_points_refused(tmp_path: Path) -> N
 def point(index: int, beta: float, seed: int, accuracy: float | None, state: str = "done") -> dict[str, object]:
     score = {"accuracy": accuracy, "ci95": [0.25, 0.75], "n": 16}
     results = {} if accuracy is None else {"base": {"easy": {**score, "accuracy": 0.0}}, "dpo": {"easy": score}}
-    return {"index": index, "values": {"a.beta": beta, "seed": seed}, "state": state, "results": results}
+    return {
+        "index": index,
+        "values": {"a.beta": beta, "seed": seed},
+        "state": state,
+        "results": results,
+        "eval_loss": {},
+    }
 
 
 def test_sweep_table_shows_the_last_model_with_interval_and_n_and_the_spread_over_seeds() -> None:
@@ -155,3 +162,22 @@ def test_sweep_table_shows_the_last_model_with_interval_and_n_and_the_spread_ove
     assert "failed" in lines[5]
     # mean of 50 and 60 is 55; the sample standard deviation of two values is their difference over sqrt(2)
     assert seed_means(content) == ["beta 0.1: easy 55.0 % +- 7.1 over 2 seeds"]
+
+
+def test_sweep_table_shows_the_held_out_loss_of_each_stage_that_has_one() -> None:
+    losses = [{"stacked": 5.5, "healed": 4.25}, {"stacked": 6.0}]
+    points = [point(n, 0.1, n, None, "done") | {"eval_loss": found} for n, found in enumerate(losses)]
+    lines = [line.split() for line in sweep_text({"keys": ["a.beta"], "points": points}).splitlines()]
+    assert lines[0] == ["point", "beta", "state", "stacked", "eval_loss", "healed", "eval_loss"]
+    assert [line[-2:] for line in lines[-2:]] == [["5.5000", "4.2500"], ["6.0000", "-"]]
+
+
+def test_sweep_results_have_the_held_out_loss_of_a_training_stage_from_its_record(sweep: LoadedSweep) -> None:
+    """Of records as they lie there: an evaluation's own numbers are no held-out loss."""
+    points = SweepFolder(sweep).plan()
+    finish_until(points[0], "sft")
+    path = points[0].plan["sft"].folder / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"metrics": {"eval_loss": 1.5, "loss": 1.0}}))
+    assert point_results(points[0].run_dir)["eval_loss"] == {"sft": 1.5}
+    assert point_results(points[1].run_dir) == {"results": {}, "eval_loss": {}}
