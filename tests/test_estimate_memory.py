@@ -195,6 +195,17 @@ def test_memory_qlora_keeps_4_bit_weights_and_trains_the_adapters_alone() -> Non
     assert states.optimizer == 41_943_040 * 8
 
 
+def test_memory_merging_an_adapter_takes_a_second_copy_of_the_parent_in_float32() -> None:
+    """On a CPU beside all that training took, which the heap keeps; on a GPU in the host's memory: 134,515,008 x 4."""
+    merged = Workload("sft", device="cpu", micro_batch=2, sequence_length=256, lora=Adapters(16))
+    whole = memory(SMOL, merged)
+    training = sum(parts(whole, "forward_backward").values())
+    assert (whole.peak_phase.name, whole.peak) == ("save", pytest.approx(training + 538_060_032))
+    assert memory(SMOL, replace(merged, device="gpu")).phases[-1].host == 538_060_032
+    adapter = replace(merged, lora=Adapters(16, merged=False))
+    assert memory(SMOL, adapter).peak == pytest.approx(training)
+
+
 def test_memory_of_671_billion_needs_sharding_to_fit_80_gb() -> None:
     whole = memory(V3, replace(SFT, zero_stage=1, ranks=512))
     split = memory(V3, replace(SFT, zero_stage=3, ranks=512, checkpointing=True, micro_batch=1))

@@ -10,11 +10,14 @@ BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Adapters:
-    """LoRA or QLoRA (arXiv 2106.09685, 2305.14314): rank, the modules adapted, and whether frozen weights are nf4."""
+    """LoRA or QLoRA (arXiv 2106.09685, 2305.14314): rank, the modules adapted, whether frozen weights are nf4, and
+    whether the artifact is the merged model.
+    """
 
     r: int
     targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     quantized: bool = False
+    merged: bool = True
 
 
 @dataclass(frozen=True)

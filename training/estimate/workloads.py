@@ -159,7 +159,7 @@ def _contexts(stage: GrpoStage, sizes: BatchAlgebra, workload: Workload, fast_pa
 
 def _adapters(lora: Lora) -> Adapters:
     targets: Any = lora.target_modules if lora.target_modules == "all-linear" else tuple(lora.target_modules)
-    return Adapters(lora.r, targets, lora.quantize is not None)
+    return Adapters(lora.r, targets, lora.quantize is not None, lora.save == "merged")
 
 
 def _reference(stage: Trained) -> Reference:
