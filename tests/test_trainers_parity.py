@@ -269,6 +269,8 @@ SOURCES = {
     "trl.DPOTrainer._prepare_dataset": "35e349e8e8266df4",
     "trl.RewardTrainer._prepare_dataset": "d753a196b9cfefe9",
     "transformers.Trainer._save_checkpoint": "a9111e30faa99339",
+    "transformers.Trainer._save": "b136889e87928376",
+    "transformers.Trainer._load_from_checkpoint": "a2804e8d93a297e3",
     "transformers.Trainer._get_train_sampler": "1580d7493244e637",
     "transformers.Trainer._run_epoch": "31aff00f34c302a2",
     "trl.trainer.utils.RepeatSampler.__init__": "7898b11a3b9e9e07",
