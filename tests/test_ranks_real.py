@@ -21,11 +21,12 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from launch.rendezvous import free_port
 from tests.stage_runs import learned, metrics, run_stage, stage, weights, write_pipeline
-from training.config import load_pipeline
+from training.config import Runtime, load_pipeline
 from training.plan import plan_run
 from training.rank_state import read_rank_states
 from training.record import read_record, verify_record
 from training.trainer_args import deepspeed_settings
+from training.world import COLLECTIVE_TIMEOUT_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -123,6 +124,27 @@ def assert_trained_alike(folder: Path, expected: Path) -> None:
     for name, tensor in other.items():
         assert torch.isfinite(mine[name]).all()
         torch.testing.assert_close(mine[name], tensor, atol=2e-5, rtol=0)
+
+
+PATIENT = """\
+import time
+from training.world import barrier, join, others_wait, read_world
+world = read_world(2)
+join(world)
+with others_wait(world):
+    time.sleep(4 * world.is_main)
+print("waited", flush=True)
+time.sleep(4 * world.is_main)
+barrier(world)
+"""
+
+
+def test_ranks_wait_for_rank_0_longer_than_a_collective_does(tmp_path: Path) -> None:
+    """Rank 0 works for 4 seconds twice where a collective gives up after 2: the second time in a bare barrier."""
+    environments = rank_environments(Runtime(processes=2), offline=True)
+    limited = [environment | {COLLECTIVE_TIMEOUT_VARIABLE: "2"} for environment in environments]
+    assert run_ranks([sys.executable, "-c", PATIENT], limited, lambda rank: tmp_path / f"{rank}.log").code == 1
+    assert [(tmp_path / f"{rank}.log").read_text().count("waited") for rank in (0, 1)] == [1, 1]
 
 
 def test_ranks_two_under_our_starter_train_as_one_does(config: Path, one_rank: Path, tmp_path: Path) -> None:

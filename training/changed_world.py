@@ -22,7 +22,7 @@ from training.checkpoint import MANIFEST, manifest_facts
 from training.context import StageContext
 from training.identity import derived_seed
 from training.whole_folder import link_or_copy, whole_folder
-from training.world import barrier
+from training.world import others_wait
 
 UNIVERSAL = "universal"
 """The folder beside the checkpoints that holds the newest one in DeepSpeed's universal form."""
@@ -44,11 +44,11 @@ def for_these_ranks(context: StageContext, checkpoint: Path) -> Path:
         return checkpoint
     context.say(f"{checkpoint.name} goes through DeepSpeed's universal checkpoint")
     converted = checkpoint.with_name(UNIVERSAL)
-    if context.world.is_main:
-        shutil.rmtree(converted, ignore_errors=True)
-        with whole_folder(converted) as folder:
-            to_universal(checkpoint, folder)
-    barrier(context.world)
+    with others_wait(context.world):
+        if context.world.is_main:
+            shutil.rmtree(converted, ignore_errors=True)
+            with whole_folder(converted) as folder:
+                to_universal(checkpoint, folder)
     return converted
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from training.adapters import merged_model, save_adapter
 from training.models import save_policy
-from training.world import World, barrier
+from training.world import World, others_wait
 
 
 def master_state(trainer: Any) -> dict[str, Any]:
@@ -40,14 +40,18 @@ def kept_buffers(model: Any) -> dict[str, Any]:
 def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder: Path, world: World) -> None:
     """Write `<folder>` (the stage's model/) on rank 0: full weights, or an adapter with a link to its base."""
     state = master_state(trainer)
-    if world.is_main:
-        model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-        if stage.lora is None:
-            save_policy(model, state, tokenizer, folder, stage.save_dtype)
-        elif stage.lora.save == "adapter":
-            save_adapter(parent, stage, state, folder)
-            tokenizer.save_pretrained(str(folder))
-        else:
-            merged = merged_model(parent, stage, state)
-            save_policy(merged, merged.state_dict(), tokenizer, folder, stage.save_dtype)
-    barrier(world)
+    with others_wait(world):
+        if world.is_main:
+            model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+            _write_artifact(model, state, stage, parent, tokenizer, folder)
+
+
+def _write_artifact(model: Any, state: dict[str, Any], stage: Any, parent: Path, tokenizer: Any, folder: Path) -> None:
+    if stage.lora is None:
+        save_policy(model, state, tokenizer, folder, stage.save_dtype)
+    elif stage.lora.save == "adapter":
+        save_adapter(parent, stage, state, folder)
+        tokenizer.save_pretrained(str(folder))
+    else:
+        merged = merged_model(parent, stage, state)
+        save_policy(merged, merged.state_dict(), tokenizer, folder, stage.save_dtype)

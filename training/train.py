@@ -50,7 +50,7 @@ from training.step_rows import StepRows
 from training.trainer_args import build_arguments
 from training.walltime import Deadline, end_time, longest_save_s
 from training.whole_folder import whole_folder
-from training.world import barrier, join_deepspeed_on_cpu
+from training.world import join_deepspeed_on_cpu, others_wait
 
 FILES = ("metrics.jsonl", SAMPLES, ALARMS, PASS_RATES, FLAGGED_ROWS, DROPPED_ROWS, VALIDATION_ROWS)
 
@@ -223,10 +223,10 @@ def plain_parent(context: StageContext) -> Path:
     if not (parent / "adapter_config.json").is_file():
         return parent
     merged = context.folder / "merged_parent"
-    if context.world.is_main and not merged.is_dir():
-        with whole_folder(merged) as folder, whole_on_this_rank():
-            load_policy(parent).save_pretrained(str(folder))
-    barrier(context.world)
+    with others_wait(context.world):
+        if context.world.is_main and not merged.is_dir():
+            with whole_folder(merged) as folder, whole_on_this_rank():
+                load_policy(parent).save_pretrained(str(folder))
     return merged
 
 

@@ -3,6 +3,8 @@
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,6 +13,8 @@ from data.errors import UserError
 
 COLLECTIVE_TIMEOUT_VARIABLE = "POSTTRAIN_COLLECTIVE_TIMEOUT_S"
 """Seconds a rank waits in a collective before torch ends it; unset, torch's own: 30 minutes, 10 under NCCL."""
+LONGEST_WORK = timedelta(days=7)
+"""How long ranks wait for rank 0 in `others_wait`."""
 LATE_FILE_S = 30.0
 """How long a file that another node has written may take to be seen here (NFS caches directories)."""
 
@@ -48,6 +52,25 @@ def barrier(world: World) -> None:
         import torch.distributed
 
         torch.distributed.barrier()
+
+
+@contextmanager
+def others_wait(world: World) -> Iterator[None]:
+    """Rank 0 works in the block for as long as it takes (a big model is written for longer than a collective waits: 10
+    minutes under NCCL), the other ranks wait at its end; every rank must enter it.
+
+    They meet in a gloo group of their own, made before the work begins. A hang is the hang doctor's to tell.
+    """
+    if world.size == 1:
+        yield
+        return
+    join(world)
+    import torch.distributed
+
+    group = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WORK)
+    yield
+    torch.distributed.barrier(group=group)
+    torch.distributed.destroy_process_group(group)
 
 
 def gather(world: World, value: Any) -> list[Any]:

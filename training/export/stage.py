@@ -1,6 +1,6 @@
 """Stage kind `export`: the parent model as one folder of safetensors, and as GGUF files that were read back.
 
-`model/` holds config, tokenizer with its template, and weights with any adapter merged in. Runs on one rank.
+`model/` holds config, tokenizer with its template, and weights with any adapter merged in. Rank 0 writes, others wait.
 """
 
 import json
@@ -11,31 +11,36 @@ from training.export.gguf_check import check_gguf
 from training.export.gguf_tensors import require_architecture, write_gguf
 from training.facts import tokenizer_facts
 from training.models import load_policy, load_tokenizer, save_policy, weights_folder
-from training.world import barrier
+from training.world import others_wait
 
 GGUF_FOLDER = "gguf"
 
 
 def run(context: StageContext) -> StageResult:
     """Write the model in every form asked for; the record has each file's hash and what each GGUF type costs."""
-    stage = context.stage
     tokenizer = load_tokenizer(context.parent_model, context.chat_template)
     context.ledger.begin()
+    context.state.update(force=True, phase="save")
     metrics: dict[str, Any] = {}
     files: list[str] = []
-    if context.world.is_main:
-        if stage.gguf:
-            config = json.loads((weights_folder(context.parent_model) / "config.json").read_text())
-            require_architecture(config, stage.name)
-        model = load_policy(context.parent_model).eval()
-        save_policy(model, model.state_dict(), tokenizer, context.folder / "model", stage.save_dtype)
-        context.say(f"model/: safetensors in {stage.save_dtype}, {parameters_in_words(model)}")
-        for wanted in stage.gguf:
-            path, metrics[wanted] = write_checked(context, model, tokenizer, wanted)
-            files.append(path)
-    barrier(context.world)
+    with others_wait(context.world):
+        if context.world.is_main:
+            metrics, files = write_forms(context, tokenizer)
     context.ledger.end_step()
     return StageResult(metrics, None, [], tokenizer_facts(tokenizer), files)
+
+
+def write_forms(context: StageContext, tokenizer: Any) -> tuple[dict[str, Any], list[str]]:
+    """Write `model/` and the GGUF files; returns (what each type costs, the places of the GGUF files)."""
+    stage = context.stage
+    if stage.gguf:
+        config = json.loads((weights_folder(context.parent_model) / "config.json").read_text())
+        require_architecture(config, stage.name)
+    model = load_policy(context.parent_model).eval()
+    save_policy(model, model.state_dict(), tokenizer, context.folder / "model", stage.save_dtype)
+    context.say(f"model/: safetensors in {stage.save_dtype}, {parameters_in_words(model)}")
+    written = {wanted: write_checked(context, model, tokenizer, wanted) for wanted in stage.gguf}
+    return {wanted: cost for wanted, (_, cost) in written.items()}, [place for place, _ in written.values()]
 
 
 def write_checked(context: StageContext, model: Any, tokenizer: Any, wanted: str) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ A stage that was interrupted starts its folder anew: nothing is drawn from the c
 same tensors are written again.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from data.errors import UserError
 from training.context import StageContext, StageResult
 from training.facts import tokenizer_facts
 from training.models import check_unchanged_template, load_tokenizer
-from training.world import barrier
-
-POLL_S = 0.5
+from training.world import others_wait
 
 Write = Callable[[Path], dict[str, Any]]
 
@@ -32,17 +29,14 @@ def make_model(context: StageContext, write: Write) -> StageResult:
     folder = context.folder / "model"
     metrics: dict[str, Any] = {}
     context.state.update(force=True, phase="save")
-    if context.world.is_main:
-        with context.ledger.timing("checkpoint"):
-            try:
-                metrics = write(folder)
-            except UserError as error:
-                raise UserError(f"stages.{context.stage.name}.{error}") from error
-            tokenizer.save_pretrained(str(folder))
-        context.say(f"{metrics['parameters']:,} parameters in {folder}")
-    else:
-        while not (folder / "tokenizer_config.json").is_file():  # a collective would give up after some minutes
-            time.sleep(POLL_S)
-    barrier(context.world)
+    with others_wait(context.world):
+        if context.world.is_main:
+            with context.ledger.timing("checkpoint"):
+                try:
+                    metrics = write(folder)
+                except UserError as error:
+                    raise UserError(f"stages.{context.stage.name}.{error}") from error
+                tokenizer.save_pretrained(str(folder))
+            context.say(f"{metrics['parameters']:,} parameters in {folder}")
     context.ledger.end_step()
     return StageResult(metrics=metrics, tokenizer_facts=tokenizer_facts(tokenizer))
