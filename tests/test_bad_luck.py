@@ -1,5 +1,6 @@
 """Bad luck that is no crash: the reader or the terminal goes away, the clock steps back, secrets stand in the
-environment, a worker that scores dies again and again. The run goes on or ends with a clear code; nothing leaks."""
+environment, a worker that scores dies again and again, the disk is slow. The run goes on or ends with a clear code;
+nothing leaks."""
 
 import io
 import json
@@ -19,7 +20,7 @@ import torch
 from launch.cli import main
 from launch.outlet import Outlet
 from tests.fake_slurm import FakeSlurm
-from tests.stage_runs import LENGTH, learned, run_stage, stage, weights, write_pipeline
+from tests.stage_runs import LENGTH, learned, metrics, run_stage, stage, weights, write_pipeline
 from training.preemption import Preemption
 from training.report import write_report
 
@@ -143,6 +144,30 @@ def test_clock_that_steps_back_changes_nothing(
     assert learned(folder) == learned(untouched)
     ours, theirs = weights(folder), weights(untouched)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_slow_disk_costs_seconds_that_the_ledger_shows_and_nothing_else(
+    config: Path, untouched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every flush takes a tenth of a second more. A checkpoint's stand under `checkpoint` of the step after it."""
+    flush, flushed = os.fsync, []
+
+    def slow(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        time.sleep(0.1)
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    assert run_stage(config, "grpo", "--run-dir", str(tmp_path), "--set", "runtime.tracker=none") == 0
+    folder = next(tmp_path.glob("*-grpo-*"))
+    ours, theirs = weights(folder), weights(untouched)
+    assert learned(folder) == learned(untouched)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for step, row in enumerate(metrics(folder)[1:], start=1):
+        slept = 0.1 * sum(f"/checkpoint-{step}/" in path for path in flushed)
+        assert slept > 1
+        assert row["timing_s/checkpoint"] >= slept
+        assert row["timing_s/unaccounted"] < 0.1
 
 
 SECRETS = {
