@@ -12,7 +12,7 @@ from pathlib import Path
 from data.errors import UserError
 from launch.doctor_finding import Finding, Machine
 from launch.doctor_gpu import gpus
-from launch.doctor_software import build_locks, compiler, packages, python, slurm
+from launch.doctor_software import build_locks, compiler, packages, python, slurm, vllm
 from launch.doctor_system import caches, clock, cores_and_memory, disk, open_files, proxies, shared_memory, tracker
 from launch.slots import require_slots
 from launch.words import table
@@ -32,6 +32,7 @@ CHECKS: tuple[Callable[[Machine], Iterable[Finding]], ...] = (
     build_locks,
     tracker,
     proxies,
+    vllm,
     slurm,
 )
 NOT_FIT = 2

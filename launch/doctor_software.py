@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
+from data.errors import UserError
 from launch.doctor_finding import Finding, Machine
 from training.build_lock import stale_locks
 from training.environment import has_accelerator
+from training.vllm_environment import require_vllm
 
 OLDEST_PYTHON = (3, 11)
 _PIN = re.compile(r"^([A-Za-z0-9_.-]+)==([^;\s]+)")
@@ -65,6 +67,16 @@ def build_locks(machine: Machine) -> Iterable[Finding]:
     found = ", ".join(str(path) for path in stale) + " is held by nobody" if stale else "none left behind"
     fix = "a run with ZeRO removes it; otherwise `rm` it"
     yield Finding("build locks", "warn" if stale else "ok", found, fix)
+
+
+def vllm(machine: Machine) -> Iterable[Finding]:
+    """Where a stage's completions are drawn by vLLM, it is installed and its mode can run here."""
+    if machine.pipeline is None or machine.pipeline.runtime.vllm is None:
+        return
+    try:
+        yield Finding("vllm", "ok", require_vllm(machine.pipeline) or "")
+    except UserError as error:
+        yield Finding("vllm", "fail", f"mode {machine.pipeline.runtime.vllm.mode} cannot be used", str(error))
 
 
 def slurm(machine: Machine) -> Iterable[Finding]:

@@ -76,6 +76,9 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
             unit = "prompts" if isinstance(stage, GrpoStage) else UNITS[stage.kind]
             sizes = algebra(pipeline, stage, pipeline.runtime)
             yield f"{stage.name}: {in_words(sizes, _rows_in_words(stage.data, unit))}"
+            if isinstance(stage, GrpoStage) and stage.rollout == "vllm" and pipeline.runtime.vllm is not None:
+                mode = pipeline.runtime.vllm.mode
+                yield f"{stage.name}: completions by vLLM (mode {mode}), whose memory and speed are not estimated"
         if hasattr(stage, "data"):
             yield from (f"{stage.name}: {line}" for line in planned_lines(pipeline, stage))
     for text, models in evaluations.items():

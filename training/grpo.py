@@ -8,6 +8,7 @@ from typing import Any
 
 from trl.models.utils import unwrap_model_for_generation
 
+from training import vllm_rollout
 from training.context import StageContext
 from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
 from training.grpo_trainer import GrpoTrainer, rounds_begun
@@ -29,12 +30,15 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     adapter = RewardAdapter(stage_scorer(context), open_model_reward(context, common["args"]))
     if context.stage.dynamic_sampling is not None:
         rows = [{**row, PROMPT_ROW: number} for number, row in enumerate(rows)]
+    by_vllm = context.stage.rollout == "vllm"
     trainer = GrpoTrainer(
         train_dataset=shared_dataset(rows, context),
         reward_funcs=adapter.functions,
-        rollout_func=rollout,
+        rollout_func=vllm_rollout.rollout if by_vllm else rollout,
         **common,
     )
+    if by_vllm:
+        vllm_rollout.attach(context, trainer)
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     trainer.parity = ParityProof(context)
     trainer.fast_paths = context.pipeline.runtime.fast_paths

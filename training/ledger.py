@@ -123,6 +123,8 @@ def time_trainer(ledger: Ledger, trainer: Any) -> None:
     for method, phase in TRAINER_METHODS.items():
         if hasattr(trainer, method):
             ledger.wrap(trainer, method, phase)
+    if getattr(trainer, "vllm_generation", None) is not None:
+        ledger.wrap(trainer.vllm_generation, "sync_weights", "weight_sync")
     if getattr(trainer, "ref_model", None) is not None:
         ledger.wrap(trainer.ref_model, "forward", "ref_logprobs")
 

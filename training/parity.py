@@ -58,6 +58,14 @@ class ParityProof:
             return None
         return Observer(self.limits.rows, trainer.temperature)
 
+    def heard(self, trainer: Any, logps: list[list[float]]) -> Observer | None:
+        """An observer of a sampler that gives every log-probability by itself: due in each round, None if never."""
+        if self.limits.every is None:
+            return None
+        observer = Observer(self.limits.rows, trainer.temperature)
+        observer.logps = dict(enumerate(logps[: observer.rows]))
+        return observer
+
     def check(
         self, trainer: Any, observer: Observer, prompt_ids: list[list[int]], completion_ids: list[list[int]]
     ) -> None:
@@ -65,7 +73,12 @@ class ParityProof:
         rows = range(min(observer.rows, len(completion_ids)))
         with self.context.ledger.timing("old_logprobs"):
             scored = trainer_logps(trainer, prompt_ids[: len(rows)], completion_ids[: len(rows)])
-        pairs = [(a, b) for row in rows for a, b in zip(observer.logps[row], scored[row], strict=True)]
+        pairs = [
+            (sampler, trained)
+            for row in rows
+            for sampler, trained in zip(observer.logps[row], scored[row], strict=True)
+            if sampler is not None  # TRL's word for what vLLM could not score
+        ]
         kl, worst = compare([pair for rank in gather(self.context.world, pairs) for pair in rank])
         trainer._metrics["train"]["parity/mean_kl"].append(kl)
         trainer._metrics["train"]["parity/max_abs_logp_diff"].append(worst)

@@ -97,6 +97,10 @@ def gpu_replacements(pipeline: Pipeline) -> list[Replacement]:
             continue
         at = f"stages.{stage.name}"
         trainer = stage.trainer
+        if isinstance(stage, GrpoStage) and stage.rollout == "vllm":
+            heeded = {name: value for name, value in trainer.items() if not name.startswith("vllm_")}
+            replaced.append(_set(stage.name, f"{at}.trainer", heeded))
+            replaced.append(_set(stage.name, f"{at}.rollout", "transformers", "vLLM: posttrain's own sampler"))
         wanted = [name for name in _GPU_SWITCHES if trainer.get(name)]
         if wanted:
             replaced += [_set(stage.name, f"{at}.trainer.{name}", False) for name in wanted]
@@ -111,6 +115,8 @@ def gpu_replacements(pipeline: Pipeline) -> list[Replacement]:
         if stage.lora is not None and stage.lora.quantize is not None:
             words = f"QLoRA's {stage.lora.quantize}: the frozen weights are whole"
             replaced.append(_set(stage.name, f"{at}.lora.quantize", None, words))
+    if pipeline.runtime.vllm is not None:
+        replaced.append(_set("runtime", "runtime.vllm", None))
     return replaced
 
 

@@ -10,6 +10,7 @@ from training.identity import file_sha256
 from training.interventions import interventions
 from training.model_files import model_files
 from training.record import SCHEMA_VERSION, flush, record_sha256
+from training.vllm_environment import vllm_python, vllm_versions
 
 
 def stage_record(context: StageContext, result: StageResult, ledger: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,10 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
         "threads_per_process": torch.get_num_threads(),
         "zero_stage": runtime.zero_stage,
     }
+    if getattr(context.stage, "rollout", None) == "vllm":
+        block = runtime.vllm
+        assert block is not None
+        environment["vllm"] = {"mode": block.mode, "packages": vllm_versions(vllm_python(block))}
     if result.rewards:
         environment |= {
             "reward_time_limit": runtime.reward_time_limit,

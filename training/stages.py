@@ -38,8 +38,10 @@ def check_all(pipeline: Any) -> None:
     from training.config import TRAINING_KINDS
     from training.tracker import require_tracker
     from training.trainer_args import build_arguments
+    from training.vllm_environment import require_vllm
 
     require_tracker(pipeline.runtime, pipeline.offline)
+    require_vllm(pipeline)
     single = pipeline.runtime.model_copy(update={"zero_stage": 0})
     with TemporaryDirectory() as scratch:
         for stage in pipeline.stages:

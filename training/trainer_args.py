@@ -86,6 +86,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path, unive
         scoring = [*stage.rewards, *([] if stage.reward_model is None else [stage.reward_model])]
         derived["reward_weights"] = [each.weight for each in scoring]
         derived["generation_batch_size"] = stage.trainer.get("generation_batch_size", stage.batch_size)
+        if stage.rollout == "vllm" and runtime.vllm.mode != "process":  # which `training.vllm_rollout` sees to
+            derived |= {"use_vllm": True, "vllm_mode": runtime.vllm.mode, "vllm_server_base_url": runtime.vllm.server}
     try:
         return config_class(**{**derived, **stage.trainer})
     except (ValueError, TypeError) as error:

@@ -78,6 +78,7 @@ _BLOCKS = (
         for name, block in DETECTOR_BLOCKS.items()
     ),
     ("Runtime", "`runtime`", "Nothing here enters a fingerprint: a change redoes no stage."),
+    ("Vllm", "`runtime.vllm`", "[rollout_backends.md](rollout_backends.md) shows it at work."),
     ("Profile", "`runtime.profile`", "[watching.md](watching.md#profiling) shows it at work."),
     ("MicroBatches", "`runtime.micro_batch_size`", "Or one number for every kind."),
     ("Slurm", "`runtime.slurm`", "[slurm.md](slurm.md) shows it at work."),

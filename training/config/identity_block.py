@@ -47,6 +47,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
     for key in _UNASKED:
         if block.get(key) in (None, []):
             block.pop(key, None)
+    if block.get("rollout") == "transformers":
+        block.pop("rollout")  # the experiment that it was before there was another
     if isinstance(stage, LikelihoodStage) and stage.expert_balance != "bias":
         block.pop("bias_update_speed")
     if isinstance(stage, MergeStage):

@@ -27,6 +27,7 @@ from training.config import (
     slurm_checks,
     source_checks,
     surgery_checks,
+    vllm_checks,
 )
 from training.config.errors import ConfigError
 from training.config.expand import expand
@@ -55,6 +56,7 @@ RULES = (
     *sample_checks.RULES,
     *surgery_checks.RULES,
     loss_checks.losses_are_trl_s,
+    *vllm_checks.RULES,
     probe_checks.probes_name_suites,
     profile_checks.some_stage_has_the_profiled_steps,
     name_checks.rewards_exist_and_take_their_parameters,

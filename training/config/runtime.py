@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
 from training.config.slurm import Slurm
+from training.config.vllm import Vllm
 
 
 class MicroBatches(Block):
@@ -122,6 +123,9 @@ class Runtime(Block):
         default=4.0,
         description="Address space of a process that scores completions, in GB (1e9 bytes); what a reward cannot "
         "allocate is an error of the completion.",
+    )
+    vllm: Vllm | None = Field(
+        default=None, description="How vLLM is reached by grpo stages with rollout: vllm; null: there are none."
     )
     log_completions: int = Field(default=8, ge=0, description="Completions in the tracker's table per log.")
     profile: Profile | None = Field(

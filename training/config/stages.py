@@ -109,6 +109,11 @@ class GrpoStage(ModelStage):
     dynamic_sampling: DynamicSampling | None = Field(
         default=None, description="Replace groups without signal by fresh prompts; null trains on what is drawn."
     )
+    rollout: Literal["transformers", "vllm"] = Field(
+        default="transformers",
+        description="What draws the completions: posttrain's own sampler, or vLLM as `runtime.vllm` says "
+        "(docs/rollout_backends.md).",
+    )
     parity: Parity = Field(default_factory=Parity, description="Proof that sampler and trainer agree.")
     health: GrpoHealth = Field(
         default_factory=GrpoHealth, description="What is watched, and what an alarm does (docs/health.md)."

@@ -42,7 +42,9 @@ _IDENTITY = (
     "num_iterations epsilon epsilon_high delta sapo_temperature_neg sapo_temperature_pos vespo_k_pos vespo_lambda_pos "
     "vespo_k_neg vespo_lambda_neg importance_sampling_level multi_objective_aggregation scale_rewards "
     "mask_truncated_completions top_entropy_quantile entropy_coef use_adaptive_entropy entropy_coef_min "
-    "entropy_coef_max entropy_coef_delta entropy_target off_policy_mask_threshold use_bias_correction_kl"
+    "entropy_coef_max entropy_coef_delta entropy_target off_policy_mask_threshold use_bias_correction_kl "
+    "vllm_importance_sampling_correction vllm_importance_sampling_mode vllm_importance_sampling_clip_max "
+    "vllm_importance_sampling_clip_min"
 )
 
 _NEUTRAL = (
@@ -56,7 +58,10 @@ _NEUTRAL = (
     # workers and communication
     "dataset_num_proc dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers "
     "dataloader_prefetch_factor dataloader_multiprocessing_context ddp_find_unused_parameters ddp_bucket_cap_mb "
-    "ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout"
+    "ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout "
+    # grpo: how vllm runs
+    "vllm_model_impl vllm_enable_sleep_mode vllm_gpu_memory_utilization vllm_max_model_length "
+    "vllm_tensor_parallel_size vllm_server_timeout vllm_group_port"
 )
 
 _REFUSED_GROUPS = {
@@ -114,18 +119,17 @@ _REFUSED_GROUPS = {
         "model_init_kwargs trust_remote_code"
     ),
     "weights of rewards are written in rewards, as {name: ..., weight: ...}": "reward_weights",
-    "completions are drawn by posttrain's own rollout, from temperature and top_p alone": (
+    "completions are drawn from temperature and top_p alone": (
         "top_k min_p repetition_penalty generation_kwargs chat_template_kwargs cache_implementation "
-        "max_tool_calling_iterations"
+        "max_tool_calling_iterations vllm_structured_outputs_regex"
     ),
-    "completions are drawn by posttrain's own rollout; there is no other engine yet": (
-        "use_vllm vllm_mode vllm_model_impl vllm_enable_sleep_mode vllm_structured_outputs_regex vllm_server_base_url "
-        "vllm_server_host vllm_server_port vllm_server_timeout vllm_group_port vllm_gpu_memory_utilization "
-        "vllm_max_model_length vllm_tensor_parallel_size vllm_importance_sampling_correction "
-        "vllm_importance_sampling_mode vllm_importance_sampling_clip_max vllm_importance_sampling_clip_min "
-        "vllm_importance_sampling_cap use_transformers_continuous_batching transformers_continuous_batching_config "
-        "use_transformers_paged"
+    "completions are drawn by posttrain's own rollout, or by vLLM with the stage's rollout: vllm": (
+        "use_vllm use_transformers_continuous_batching transformers_continuous_batching_config use_transformers_paged"
     ),
+    "where vLLM runs is no part of the experiment; write runtime.vllm": (
+        "vllm_mode vllm_server_base_url vllm_server_host vllm_server_port"
+    ),
+    "TRL calls it vllm_importance_sampling_clip_max now": "vllm_importance_sampling_cap",
 }
 
 CLASSES: dict[str, Treatment] = {

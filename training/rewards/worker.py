@@ -6,7 +6,6 @@ goes to the rank's log. It imports neither torch nor a trainer, dies with its pa
 end a run: those are the parent's business, and a score must not be lost to them.
 """
 
-import ctypes
 import json
 import os
 import resource
@@ -15,9 +14,8 @@ import sys
 from typing import Any, BinaryIO
 
 from data.errors import UserError
+from training.die_with_parent import die_with
 from training.rewards.call import RewardCall, load_calls
-
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -39,14 +37,6 @@ def main() -> int:
         for line in source:
             work(json.loads(line), calls, sink)
     return 0
-
-
-def die_with(parent: int) -> None:
-    """Be killed when the parent dies, even in the middle of a call."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 def set_up(setup: dict[str, Any]) -> list[RewardCall]:

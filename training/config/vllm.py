@@ -1,0 +1,38 @@
+"""`runtime.vllm`: how vLLM is reached where a grpo stage says `rollout: vllm`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from training.config.block import Block
+
+
+class Vllm(Block):
+    """Where vLLM runs for stages with `rollout: vllm` (docs/rollout_backends.md)."""
+
+    mode: Literal["colocate", "server", "process"] = Field(
+        description="colocate: in the ranks, on their GPUs, by TRL; server: a `vllm serve` that you started, weights "
+        "over NCCL by TRL; process: a child of rank 0, weights through a file, also on a CPU.",
+    )
+    server: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+/?$",
+        description="mode server: its address.",
+        json_schema_extra={"x-accepted": "http://HOST:PORT or null"},
+    )
+    python: str | None = Field(
+        default=None,
+        min_length=1,
+        description="mode process: the Python of the environment that has vLLM; null is posttrain's own.",
+    )
+
+    @model_validator(mode="after")
+    def each_mode_has_its_own_keys(self) -> Vllm:
+        if self.mode == "server" and self.server is None:
+            raise ValueError("mode server needs its address; write server: http://HOST:8000")
+        for key, mode in (("server", "server"), ("python", "process")):
+            if getattr(self, key) is not None and self.mode != mode:
+                raise ValueError(f"{key} would be ignored with mode {self.mode}; remove it, or set mode: {mode}")
+        return self
