@@ -10,9 +10,12 @@ import pytest
 import torch
 
 import training.vllm_rollout
+from launch.rank_environment import rank_environments, stage_command
+from launch.ranks import run_ranks
 from tests.stage_runs import LENGTH, learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from tests.tiny_models import add_tokenizer, write_model
 from tests.vllm_standin import StandIn, program
+from training.config import load_pipeline
 from training.parity import PARITY_ROWS
 from training.record import read_record
 from training.vllm_rollout import WEIGHTS
@@ -158,22 +161,24 @@ def test_an_interrupted_stage_draws_the_same_completions_again(
 
 
 @pytest.mark.slow
-def test_two_ranks_draw_what_one_does_from_one_process(tmp_path: Path) -> None:
-    """Through the pipes, started by `posttrain run`; rank 0 alone has an engine."""
-    from launch.cli import main
-
+def test_two_ranks_draw_from_one_process_what_one_rank_does(tmp_path: Path, engines: list[StandIn]) -> None:
+    """Two real ranks whose rank 0 asks a child through the pipes; the first round is drawn from equal weights."""
     config = pipeline(tmp_path, 2, python=str(program(tmp_path)))
-    drawn = []
-    for ranks in (1, 2):
-        place = tmp_path / f"{ranks}"
-        sets = ["--set", f"runtime.processes={ranks}", "--set", f"runtime.runs_dir={place}"]
-        assert main(["run", str(config), *sets]) == 0
-        folder = next(place.glob("*/*-grpo-*"))
-        assert read_record(folder)["environment"]["vllm"]["packages"] == {"vllm": "0.0.stand-in"}
-        lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
-        drawn.append([(line["step"], line["completion"]) for line in lines])
-        assert max(row["parity/mean_kl"] for row in metrics(folder)) < 1e-8
-    assert drawn[0][:8] == drawn[1][:8], "the first round is drawn from equal weights"
+    assert run_stage(config, "grpo", "--run-dir", str(tmp_path / "one")) == 0
+    overrides, run_dir = ["runtime.processes=2"], tmp_path / "two"
+    command = stage_command(config, ["--stage", "grpo"], overrides, run_dir, debug=False)
+    environments = rank_environments(load_pipeline(config, overrides).runtime, offline=True)
+    assert run_ranks(command, environments, lambda rank: tmp_path / f"rank{rank}.log").code == 0
+    first, second = (next((tmp_path / name).glob("*-grpo-*")) for name in ("one", "two"))
+    assert drawn(first, 1) == drawn(second, 1)
+    assert max(row["parity/mean_kl"] for row in metrics(second)) < 1e-8
+    assert read_record(second)["environment"]["vllm"]["packages"] == {"vllm": "0.0.stand-in"}
+
+
+def drawn(folder: Path, step: int) -> list[tuple[str, str]]:
+    """The prompts and completions of the round that began with a step."""
+    lines = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    return sorted((repr(line["prompt"]), line["completion"]) for line in lines if line["step"] == step)
 
 
 @pytest.mark.vllm
