@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from data.errors import UserError
+from launch.doctor_finding import Machine
+from launch.doctor_software import vllm
 from training.config.vllm import Vllm
 from training.vllm_environment import require_vllm, vllm_versions
 from training.vllm_process import EngineFailed, EngineProcess
@@ -137,6 +139,18 @@ def test_an_environment_without_vllm_is_refused_with_what_to_install(tmp_path: P
         require_vllm(pipeline(mode="process", python=str(path)))
     with pytest.raises(UserError, match=r"no Python that answers .*; write the path of the interpreter"):
         require_vllm(pipeline(mode="process", python=str(tmp_path / "nothing")))
+
+
+def test_doctor_tells_what_vllm_there_is_and_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "python"
+    for answer, state, words in (({"vllm": "0.31.0", "torch": "2.13.0"}, "ok", "mode process, vllm 0.31.0"),
+                                 ({}, "fail", "mode process cannot be used")):  # fmt: skip
+        path.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
+        path.chmod(0o755)
+        (finding,) = vllm(Machine(pipeline(mode="process", python=str(path)), {}))
+        assert finding.state == state
+        assert words in finding.found
+    assert list(vllm(Machine(None, {}))) == []
 
 
 def test_versions_are_those_of_the_environment_asked() -> None:
