@@ -36,7 +36,11 @@ REFUSED = {
     "no word on where": ((), "stages.grpo.rollout", "say how it is reached: runtime.vllm: {mode: colocate}"),
     "another backend": (("stages.grpo.rollout=sglang",), "stages.grpo.rollout", "transformers or vllm"),
     "server without address": (("runtime.vllm={mode: server}",), "runtime.vllm", "write server: http://HOST:8000"),
-    "address of nothing": (("runtime.vllm={mode: server, server: node7}",), "runtime.vllm", "http://HOST:PORT"),
+    "address of nothing": (
+        ("runtime.vllm={mode: server, server: node7}",),
+        "runtime.vllm",
+        "is no address; write http://HOST",
+    ),
     "python of a server": ((SERVER, "runtime.vllm.python=x"), "runtime.vllm", "python would be ignored with mode"),
     "refills": ((PROCESS, "stages.grpo.dynamic_sampling={}"), "dynamic_sampling", "set rollout: transformers"),
     "nucleus": ((PROCESS, "stages.grpo.trainer.top_p=0.9"), "trainer.top_p", "with rollout: vllm use 1.0"),

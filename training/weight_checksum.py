@@ -14,7 +14,7 @@ import torch
 
 CHUNK = 1 << 16  # elements mixed at once: what a core's cache holds
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_ODD = (-7046029254386353131, -4417276706812531889)
+_ODD = (-7046029288634856825, -4417276706812531889)
 """Two of the primes of xxHash64 (Collet 2012) as signed numbers; torch's integer products wrap."""
 _LOWER = (1 << 32) - 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,12 +17,7 @@ class Vllm(Block):
         description="colocate: in the ranks, on their GPUs, by TRL; server: a `vllm serve` that you started, weights "
         "over NCCL by TRL; process: a child of rank 0, weights through a file, also on a CPU.",
     )
-    server: str | None = Field(
-        default=None,
-        pattern=r"^https?://[^/\s]+/?$",
-        description="mode server: its address.",
-        json_schema_extra={"x-accepted": "http://HOST:PORT or null"},
-    )
+    server: str | None = Field(default=None, description="mode server: its address, http://HOST:PORT.")
     python: str | None = Field(
         default=None,
         min_length=1,
@@ -32,6 +28,8 @@ class Vllm(Block):
     def each_mode_has_its_own_keys(self) -> Vllm:
         if self.mode == "server" and self.server is None:
             raise ValueError("mode server needs its address; write server: http://HOST:8000")
+        if self.server is not None and re.fullmatch(r"https?://[^/\s]+/?", self.server) is None:
+            raise ValueError(f"server {self.server} is no address; write http://HOST:PORT")
         for key, mode in (("server", "server"), ("python", "process")):
             if getattr(self, key) is not None and self.mode != mode:
                 raise ValueError(f"{key} would be ignored with mode {self.mode}; remove it, or set mode: {mode}")
