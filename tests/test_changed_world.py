@@ -1,7 +1,9 @@
 """A run goes on with another number of ranks: the same rows in each step, weights equal up to rounding."""
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +31,20 @@ Preemption.on_step_end = stopped
 sys.exit(main())
 """
 STEPS = 5
+ON_ROWS = ("sft", "dpo")
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SFT over epochs of two steps and GRPO with rounds of two steps, five steps each."""
+    """SFT and DPO over epochs of two steps and GRPO with rounds of two steps, five steps each, all from the base."""
     folder = tmp_path_factory.mktemp("world")
     (folder / "stopping.py").write_text(STOPPING)
     rounds = {"max_steps": STEPS, "generation_batch_size": 16}
+    base: dict[str, Any] = {"from": "base"}
     return write_pipeline(
         folder,
-        stage("sft", folder=folder, rows=20, trainer={"max_steps": STEPS}),
-        stage("grpo", folder=folder, rows=6, trainer=rounds, **{"from": "base"}),
+        *(stage(kind, folder=folder, rows=20, trainer={"max_steps": STEPS}, **base) for kind in ON_ROWS),
+        stage("grpo", folder=folder, rows=6, trainer=rounds, **base),
         runtime={"checkpoint_every": None},
     )
 
@@ -72,40 +76,53 @@ def assert_trained_alike(folder: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def on_one_rank(config: Path) -> Path:
-    """The SFT stage's folder after a run on one rank without DeepSpeed."""
-    assert run_stage(config, "sft", "--run-dir", str(config.parent / "one")) == 0
-    return folder_of(config.parent / "one", "sft")
+def on_one_rank(config: Path) -> Callable[[str], Path]:
+    """Gives a stage's folder after a run on one rank without DeepSpeed, which is made once."""
+
+    @functools.cache
+    def folder(name: str) -> Path:
+        assert run_stage(config, name, "--run-dir", str(config.parent / "one")) == 0
+        return folder_of(config.parent / "one", name)
+
+    return folder
 
 
 @pytest.mark.slow
-def test_two_ranks_go_on_where_one_stopped(config: Path, on_one_rank: Path, tmp_path: Path) -> None:
+def test_two_ranks_go_on_where_one_stopped(config: Path, on_one_rank: Callable[[str], Path], tmp_path: Path) -> None:
     """Stopped at step 3, in the middle of the second epoch."""
     assert start(config, "sft", tmp_path, 1, 0, stop_at=3) == 75
     assert start(config, "sft", tmp_path, 2, 0) == 0
     log = (tmp_path / "sft.rank0.log").read_text()
     assert "1 rank(s) wrote the checkpoint" in log
     assert "resumed at step 3 of 5" in log
-    assert_trained_alike(folder_of(tmp_path, "sft"), on_one_rank)
+    assert_trained_alike(folder_of(tmp_path, "sft"), on_one_rank("sft"))
 
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize(("zero_stage", "before", "after"), [(2, 1, 2), (3, 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "zero_stage", "before", "after"),
+    [("sft", 2, 1, 2), ("sft", 3, 2, 1), ("dpo", 2, 1, 2)],
+)
 def test_deepspeed_goes_on_with_another_number_of_ranks_through_its_universal_checkpoint(
-    config: Path, on_one_rank: Path, tmp_path: Path, zero_stage: int, before: int, after: int
+    config: Path,
+    on_one_rank: Callable[[str], Path],
+    tmp_path: Path,
+    name: str,
+    zero_stage: int,
+    before: int,
+    after: int,
 ) -> None:
-    assert start(config, "sft", tmp_path, before, zero_stage, stop_at=3) == 75
-    (checkpoint,) = committed(folder_of(tmp_path, "sft") / "checkpoints")
+    assert start(config, name, tmp_path, before, zero_stage, stop_at=3) == 75
+    (checkpoint,) = committed(folder_of(tmp_path, name) / "checkpoints")
     assert manifest_facts(checkpoint)["processes"] == before
-    assert start(config, "sft", tmp_path, after, zero_stage) == 0
-    assert "universal checkpoint" in (tmp_path / "sft.rank0.log").read_text()
-    assert_trained_alike(folder_of(tmp_path, "sft"), on_one_rank)
+    assert start(config, name, tmp_path, after, zero_stage) == 0
+    assert "universal checkpoint" in (tmp_path / f"{name}.rank0.log").read_text()
+    assert_trained_alike(folder_of(tmp_path, name), on_one_rank(name))
 
 
 def grpo_checkpoint(config: Path, run_dir: Path, stop_at: int) -> None:
     """Stop the GRPO stage on one rank, in this process, and let its manifest say that two ranks wrote it."""
-    import os
     import signal
 
     from training.preemption import Preemption
