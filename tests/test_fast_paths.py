@@ -8,7 +8,7 @@ import torch
 
 from tests.stage_runs import planned, run_stage, stage, weights, write_pipeline
 from tests.test_signal_rows import trainer as grpo_trainer
-from training.fast_paths import CONTEXTS, HEAD, SHARED, SILENT, in_words
+from training.fast_paths import CONTEXTS, HEAD, PACKED, SHARED, SILENT, in_words
 from training.grpo_trainer import GrpoTrainer
 from training.models import load_policy
 
@@ -18,7 +18,9 @@ def words(folder: Path, scratch: Path, **settings: Any) -> list[str]:
 
 
 def test_what_is_taken_stands_in_one_line(tiny_model: Path, tmp_path: Path) -> None:
-    assert words(tiny_model, tmp_path) == [f"fast paths: {HEAD}, {CONTEXTS}, {SILENT}"]
+    first, last = words(tiny_model, tmp_path)
+    assert first == f"fast paths: {HEAD}, {CONTEXTS}, {SILENT}"
+    assert last.startswith(f"left to TRL: {PACKED}: it pays from completions of 32 tokens on")
 
 
 @pytest.mark.parametrize(

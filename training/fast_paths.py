@@ -10,11 +10,13 @@ from typing import Any
 from training.alike_rows import may_reorder
 from training.head import HEAD_OUTPUTS, why_not_trained_positions, why_trl_head
 from training.models import without_adapters
+from training.packed_linear import why_not_packed
 from training.shared_context import why_not_shared
 from training.signal_rows import may_skip_silent_rows
 
 HEAD = "trained positions scored alone"
 CONTEXTS = "shared prompts run once"
+PACKED = "weights packed for rollouts"
 SILENT = "completions without an advantage skipped"
 SHARED = "completions shared among ranks by work"
 
@@ -31,6 +33,7 @@ def found(trainer: Any, kind: str) -> Iterator[tuple[str, str | None]]:
     if kind == "grpo":
         silent = may_skip_silent_rows(trainer)
         yield SILENT, None if silent else "their loss is not 0 (beta, entropy, an auxiliary or another loss)"
+        yield PACKED, why_not_packed(trainer)
         if trainer.accelerator.num_processes > 1:
             reason = None if may_reorder(trainer) else "in this loss a row's weight depends on its neighbours"
             yield SHARED, reason

@@ -4,6 +4,7 @@ Rollouts come from `training.rollout` through TRL's `rollout_func`, scores from 
 feed several optimizer steps (`generation_batch_size`, `num_iterations`); both are named in the metrics.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from trl.models.utils import unwrap_model_for_generation
@@ -15,6 +16,7 @@ from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
 from training.model_reward import open_model_reward
 from training.models import eos_ids
+from training.packed_linear import packed_linears, why_not_packed
 from training.parity import ParityProof
 from training.reward_functions import RewardAdapter, stage_scorer
 from training.rollout import Observe, Sampling, generate
@@ -77,7 +79,8 @@ def draw(
         trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
     ) as model:
         eos = eos_ids(model, tokenizer)
-        with trainer.accelerator.autocast():
+        packs = prompt_ids and trainer.fast_paths and why_not_packed(trainer) is None
+        with packed_linears(model) if packs else nullcontext(), trainer.accelerator.autocast():
             completion_ids = generate(
                 model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, trainer.on_rows_done, observe=observer
             )

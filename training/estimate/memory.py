@@ -17,10 +17,10 @@ from training.estimate.workload import BYTES, Workload
 
 PARTS = (
     "framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "scoring",
-    "buffers", "autocast", "slack",
+    "buffers", "autocast", "packed", "slack",
 )  # fmt: skip
 """What a phase is made of. `scoring` is a reward model beside the model, `autocast` are weights cast for a forward
-pass, `slack` what allocators cannot reuse."""
+pass, `packed` those laid out anew for drawing, `slack` what allocators cannot reuse."""
 NF4_BYTES = 0.516
 """Bytes of a weight in 4-bit NormalFloat with double quantisation (arXiv 2305.14314, section 3): 4.127 bits."""
 
@@ -191,7 +191,17 @@ def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
         gathered = count(shape).total * BYTES[workload.compute_dtype] * (1 - 1 / workload.ranks)
     parts = {"kv_cache": cached, "logits": drawn, "slack": _slack(workload, cached + drawn)}
     parts["autocast"] = gathered + (_cast_weights(shape, workload) if workload.trains else 0.0)
+    parts["packed"] = _packed_weights(shape, workload)
     return parts
+
+
+def _packed_weights(shape: Shape, workload: Workload) -> float:
+    """The copy of the linear layers that rollouts use (`training.packed_linear`); experts are no such layers."""
+    there = workload.trains and workload.device == "cpu" and workload.compute_dtype == "float32"
+    if not there or workload.zero_stage == 3 or workload.lora is not None or shape.experts is not None:
+        return 0.0
+    parameters = count(shape)
+    return float((parameters.total - (0 if shape.tied else parameters.embedding)) * MASTER)
 
 
 def _stepping(parameters: Parameters, workload: Workload, states: States) -> dict[str, float]:
