@@ -51,7 +51,7 @@ class ProbeCallback(TrainerCallback):
         if state.global_step % self.probe.every and state.global_step < state.max_steps:
             return
         with self.context.ledger.timing("evaluate"):
-            measured = self._measure()
+            measured = self.measure()
             self.metrics.pending |= measured
             if self.probe.keep_best is None:
                 return
@@ -94,7 +94,8 @@ class ProbeCallback(TrainerCallback):
         found = [(row["step"], row[name]) for row in whole_lines(self.metrics.path) if name in row]
         return restore_best(self.context.folder, found)
 
-    def _measure(self) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
+        """Answer the probe's questions on all ranks; returns `probe/*`."""
         world = self.context.world
         own = mine(self.items, world.rank, world.size)
         correct = judge("answer", self._answers(own), own)

@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.against_trl.cases import CASES, STAGE, Case, Way, write_rows
+from benchmarks.against_trl.environments import QUIET, plain_environments
 from benchmarks.against_trl.table import TABLE_HEAD, machine, rows_of_table
 from benchmarks.against_trl.turns import Conductor, Side
 from launch.rank_environment import rank_environments
@@ -25,7 +26,6 @@ from launch.rendezvous import local_rendezvous
 from training.config import load_pipeline
 
 WARM_UP = 1
-WORLD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
 
 class Arena:
@@ -53,13 +53,7 @@ class Arena:
 
     def _plain_environments(self, way: Way) -> list[dict[str, str]]:
         """What torchrun would set for the equal side; nothing for the documented one."""
-        quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
-        plain = {**os.environ, **quiet, "TOKENIZERS_PARALLELISM": "false"}
-        if way == "documented":
-            return [plain]
-        meeting = local_rendezvous(self.runtime)
-        place = {"MASTER_ADDR": meeting.address, "MASTER_PORT": str(meeting.port)}
-        return [{**plain, **{name: env[name] for name in WORLD}, **place} for env in self.environments]
+        return [{**os.environ, **QUIET}] if way == "documented" else plain_environments(self.runtime)
 
     def model(self) -> Path:
         """The base model as our side has laid it out; our side starts first."""
