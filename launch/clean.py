@@ -27,13 +27,14 @@ def clean(config: Path, overrides: list[str], run_dir: Path | None, remove: bool
         lines = [f"{folder.path}  {size(folder_size(folder.path))}" for folder in unused]
         if not unused:
             return f"{run.path}: every stage folder is in use"
+        count = f"{len(unused)} unused folder{'' if len(unused) == 1 else 's'}"
         if not remove:
-            return "\n".join([*lines, f"{len(unused)} unused folders; --yes removes them"])
+            return "\n".join([*lines, f"{count}; --yes removes {'it' if len(unused) == 1 else 'them'}"])
         for folder in unused:
             folder.path.rename(run.path / f"{_REMOVING}{folder.path.name}")
         for path in run.path.glob(f"{_REMOVING}*"):
             shutil.rmtree(path)
-        return "\n".join([*lines, f"{len(unused)} unused folders removed"])
+        return "\n".join([*lines, f"{count} removed"])
 
 
 def unused_folders(run: RunFolder, used: set[Path]) -> list[StageFolder]:

@@ -18,7 +18,10 @@ USER_ERROR = 2
 FAILED = 1  # those of training.exit_codes, which must not be imported before the check for shadowing packages
 INTERRUPTED = 130
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-_NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_WRONG_PATH = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 DESCRIPTION = (
     "Post-training of language models from one YAML file: SFT, preference pairs, DPO, GRPO, evaluation, report."
@@ -35,6 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for verb in VERBS:
         verb.add_parser(commands)
+    for each in commands.choices.values():
+        each.set_defaults(usage_of=each)
     return parser
 
 
@@ -44,12 +49,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(argv)
     misplaced = [text for text in rest if text.startswith("-") or "=" not in text]
     if misplaced or (rest and not hasattr(arguments, "overrides")):
-        parser.error(f"unrecognized arguments: {' '.join(misplaced or rest)}")
+        arguments.usage_of.error(f"unrecognized arguments: {' '.join(misplaced or rest)}")
     for text in getattr(arguments, "overrides", []):
         if "=" not in text:
-            parser.error(f"{text} is no override; write key.path=value")
+            arguments.usage_of.error(f"{text} is no override; write key.path=value")
     if rest:
-        arguments.overrides += rest
+        arguments.overrides = [*arguments.overrides, *rest]
     return arguments
 
 
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in _FULL_DISK:
             return _report(f"the disk is full ({error}); finished stages are kept", FAILED, debug)
-        if error.errno in _NO_ACCESS:
+        if error.errno in _WRONG_PATH:
             return _report(str(error), USER_ERROR, debug)
         raise
     except KeyboardInterrupt:

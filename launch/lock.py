@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from data.errors import UserError
+from training.progress import utc_words
 
 LOCK_NAME = "lock.json"
 STAGE_LOCKS = "locks"
@@ -168,7 +169,7 @@ def _present_owner() -> dict[str, Any]:
 def _held_by(owner: dict[str, Any] | None, path: Path, run_dir: Path) -> str:
     if owner is None:
         return f"{run_dir} is in use by another posttrain; wait for it to end"
-    who = f"process {owner['pid']} on host {owner['host']} (since {owner.get('started_at', '?')})"
+    who = f"process {owner['pid']} on host {owner['host']} (since {utc_words(owner.get('started_at', '?'))})"
     if owner.get("slurm_job") is not None:
         who = f"Slurm job {owner['slurm_job']}, {who}"
     if owner["host"] != platform.node():

@@ -1,6 +1,7 @@
 """`posttrain plan`: the stages, what a step is, whether it fits, how long it takes; writes nothing and needs no GPU."""
 
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,8 +65,8 @@ def _check_numbers(request: PlanRequest) -> None:
     if request.fill is not None and not 0 < request.fill <= 1:
         raise UserError(f"--fill {request.fill:g}: a share of the limits, above 0 and at most 1")
     for name, value in (("--watts", request.watts), ("--price-per-gpu-hour", request.price)):
-        if value is not None and value < 0:
-            raise UserError(f"{name} {value:g}: must not be negative")
+        if value is not None and not 0 <= value < math.inf:
+            raise UserError(f"{name} {value:g}: must be a number from 0 up")
 
 
 def _money(request: PlanRequest, chosen: Machine) -> Money:

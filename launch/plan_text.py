@@ -90,7 +90,8 @@ def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
     drawn = f" and {stage.draws} draws at temperature {stage.temperature:g}" if stage.draws else ""
     block = stage.generalisation
     apart = "" if block is None else f", generalisation 5 x {block.items}"
-    return f"{suites} items, greedy{drawn}{apart}, up to {stage.max_completion_length} tokens"
+    beside = f"; benchmarks {', '.join(stage.benchmarks)}" if stage.benchmarks else ""
+    return f"{suites} items, greedy{drawn}{apart}, up to {stage.max_completion_length} tokens{beside}"
 
 
 def _surgery(pipeline: Pipeline, stage: SurgeryStage) -> str:

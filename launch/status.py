@@ -9,6 +9,7 @@ from launch.words import table
 from training.alarms import newest_alarms
 from training.balance import balance_words
 from training.environment import describe_environment, environment_differences
+from training.progress import utc_words
 from training.rank_state import read_rank_states
 from training.record import missing_files, read_record
 from training.run_folder import REPORT_NAME, RunFolder, StageFolder
@@ -72,9 +73,12 @@ def runners(run: RunFolder) -> list[str]:
         if owner is not None and owner_alive(owner, path):
             what = "" if path.name == LOCK_NAME else f"{path.stem}, "
             job = f"job {owner['slurm_job']}, " if "slurm_job" in owner else ""
-            since = owner.get("started_at", "?")
-            found.append(f"{what}{job}process {owner['pid']} on {owner['host']} since {since}")
+            found.append(f"{what}{job}process {owner['pid']} on {owner['host']}{_since(owner)}")
     return found
+
+
+def _since(owner: dict[str, Any]) -> str:
+    return f" since {utc_words(owner['started_at'])}" if "started_at" in owner else ""
 
 
 def _balance(folder: StageFolder, record: dict[str, Any] | None) -> list[str]:
@@ -93,7 +97,7 @@ def host_of(states: list[dict[str, Any]], rank: int) -> str | None:
 
 def _state(folder: StageFolder, record: dict[str, Any] | None) -> str:
     if record is not None:
-        return f"done {str(record['finished_at'])[:16].replace('T', ' ')}"
+        return f"done {utc_words(record['finished_at'])}"
     states = read_rank_states(folder.path) if (folder.path / "ranks").is_dir() else []
     if not states:
         return "unfinished"

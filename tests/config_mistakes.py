@@ -146,7 +146,7 @@ MISTAKES = {
         ["runtime.processes: this key already stands on line 33"],
     ),
     "syntax": ("  suites: [easy]", "  suites: [easy", 8, ["not valid YAML"]),
-    "tab": ("    kind: sft", "\tkind: sft", 10, ["not valid YAML"]),
+    "tab": ("    kind: sft", "\tkind: sft", 10, ["not valid YAML", "indent with spaces"]),
     "tag": ("name: demo", "name: !!python/name:os.system x", 1, ["the tag", "is not accepted"]),
     "number as key": ("    gate:", "    7: x\n    gate:", 24, ["a key must be text"]),
     "undefined alias": ("name: demo", "name: *gone", 1, ["not valid YAML", "gone"]),

@@ -52,6 +52,24 @@ def test_cli_wrong_usage_exits_2(argv: list[str], capsys: pytest.CaptureFixture[
     assert "usage: posttrain" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["plan", "c.yaml", "--fast"], "unrecognized arguments: --fast"),
+        (["plan", "c.yaml", "seed"], "seed is no override"),
+        (["plan"], "the following arguments are required: CONFIG\n"),
+    ],
+)
+def test_cli_wrong_usage_of_a_verb_shows_the_usage_of_that_verb(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(argv)
+    shown = capsys.readouterr().err
+    assert shown.startswith("usage: posttrain plan ")
+    assert message in shown
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "clean"])
 def test_cli_absent_config_exits_2_with_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "absent.yaml"]) == 2
@@ -63,6 +81,11 @@ def test_cli_absent_config_exits_2_with_one_line(command: str, capsys: pytest.Ca
 def test_cli_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "absent.yaml", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_cli_path_that_no_file_can_have_exits_2_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", "x" * 300]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_cli_full_disk_exits_1_with_one_line(
@@ -120,7 +143,7 @@ def test_cli_status_finds_a_run_however_it_is_named(
     assert main(["status", argument]) == 0
     shown = capsys.readouterr().out
     assert f"{run_plan['base'].folder.name}" in shown
-    assert "done 2026-11-22 04:40" in shown
+    assert "done 2026-11-22 04:40 UTC" in shown
     assert "unfinished" in shown
     assert "not started: sft" in shown
 

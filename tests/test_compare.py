@@ -25,6 +25,7 @@ from training.compare.step_seconds import PhaseChange, Spread
 from training.config import TRAINING_KINDS
 from training.report.collect import read_lines, read_run
 from training.report.curves import CHARTS
+from training.whole_text import write_whole
 
 Row = dict[str, Any]
 
@@ -119,6 +120,11 @@ def test_the_page_is_written_though_nobody_reads_the_text(before: Path, after: P
     reader.wait()
     subprocess.run(command, stdout=reader.stdin, stderr=subprocess.DEVNULL, check=False)
     assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_folder_in_place_of_the_page_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        write_whole(tmp_path, "page")
 
 
 def test_flatten_meets_named_entries_by_name_and_keeps_other_lists_whole() -> None:

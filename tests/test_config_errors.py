@@ -92,6 +92,7 @@ def test_cross_field_rules_report_several_stages_at_once(tmp_path: Path) -> None
         ("stages.dpo.trainer.lr=3", ["stages.dpo.trainer.lr = 3", "write learning_rate"]),
         ("stages.grpo.trainer.num_generations=6", ["does not divide batch_size 16; use 2, 4, 8 or 16"]),
         ("nothing.at.all=3", ["nothing: unknown key"]),
+        ("stages.grpo.rewards=[anwser]", ['stages.grpo.rewards[0] = "anwser"', "did you mean answer?"]),
     ],
 )
 def test_an_override_that_is_wrong_is_named_itself(tmp_path: Path, override: str, parts: list[str]) -> None:
@@ -119,6 +120,18 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: bytes, pa
     text = message(path)
     assert part in text
     assert text.startswith(str(path))
+
+
+def test_a_file_without_content_is_told_without_a_key_or_value(tmp_path: Path) -> None:
+    path = tmp_path / "demo.yaml"
+    path.touch()
+    assert message(path) == f"{path}:1: must be a mapping with name, model and stages"
+
+
+def test_a_sweep_file_is_no_pipeline_and_names_its_command(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("name: a\nconfig: demo.yaml\ngrid: {seed: [1, 2]}\n")
+    assert message(path) == f"{path}:1: is a sweep, no pipeline; `posttrain sweep {path}` runs it"
 
 
 def places(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

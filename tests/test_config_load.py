@@ -174,3 +174,8 @@ def test_loading_imports_no_torch_and_is_quick(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[] True"
+
+
+def test_a_tilde_in_a_folder_of_the_runtime_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_pipeline(write(tmp_path), ["runtime.runs_dir=~/runs"]).runtime.runs_dir == f"{tmp_path}/runs"

@@ -62,10 +62,10 @@ def test_rewards_and_probes_are_those_of_the_pipeline(made: dict[str, Board]) ->
 
 
 def test_workspace_is_built_offline_with_the_metrics_of_its_board(made: dict[str, Board]) -> None:
-    from training.wandb_dashboard import Place, workspace_json
+    from training.wandb_dashboard import Place, workspaces_json
 
     board = made["grpo"]
-    view = json.loads(workspace_json(board, Place("team", "posttrain")))
+    (view,) = json.loads(workspaces_json([board], Place("team", "posttrain")))
     text = json.dumps(view)
     sections = view["spec"]["section"]["panelBankConfig"]["sections"]
     assert [one["name"] for one in sections] == list(board.sections)

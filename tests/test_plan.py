@@ -74,7 +74,7 @@ def test_plan_finished_run_does_nothing_and_says_since_when(tmp_path: Path) -> N
     finish_all(plan(tmp_path))
     again = plan(tmp_path)
     assert to_do(again) == []
-    assert again["sft"].reason == f"done: record {again['sft'].fingerprint[:8]} from 2026-11-22 04:40"
+    assert again["sft"].reason == f"done: record {again['sft'].fingerprint[:8]} from 2026-11-22 04:40 UTC"
 
 
 def test_plan_one_dpo_hyperparameter_redoes_dpo_and_what_follows(tmp_path: Path) -> None:

@@ -235,7 +235,8 @@ def test_rows_without_a_limit_are_not_estimated_and_the_rest_is(capsys: pytest.C
         (["--gpus", "0"], "--gpus 0: must be at least 1"),
         (["--gpus", "8", "--gpus-per-node", "8"], "give one of them"),
         (["--fill", "1.5"], "above 0 and at most 1"),
-        (["--watts", "-1"], "must not be negative"),
+        (["--watts", "-1"], "must be a number from 0 up"),
+        (["--watts", "nan"], "must be a number from 0 up"),
         (["runtime.deepspeed_config=absent.json"], "absent.json"),
     ],
 )

@@ -95,3 +95,9 @@ def test_point_name_follows_from_values_alone_and_names_a_folder() -> None:
     assert "/" not in one
     assert " " not in one
     assert one != point_name({"a.b": "x/../y z", "c": [1, 3]}, labels)
+
+
+def test_sweep_of_a_pipeline_file_names_the_command_that_runs_it(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with pytest.raises(ConfigError, match=f"is a pipeline, no sweep; `posttrain run {path}` runs it"):
+        load_sweep(path)

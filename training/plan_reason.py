@@ -8,6 +8,7 @@ from typing import Any
 
 from training.finished_prompts import FINISHED_PROMPTS
 from training.identity import canonical_json
+from training.progress import utc_words
 from training.record import missing_files, read_record
 from training.run_folder import RunFolder
 
@@ -16,9 +17,8 @@ _HASH = re.compile(r"[0-9a-f]{40,64}")
 
 
 def done_reason(folder: Path, record: dict[str, Any]) -> str:
-    """Return for example "done: record 1a2b3c4d from 2026-11-22 04:40"."""
-    when = str(record["finished_at"])[:16].replace("T", " ")
-    reason = f"done: record {record['fingerprint'][:8]} from {when}"
+    """Return for example "done: record 1a2b3c4d from 2026-11-22 04:40 UTC"."""
+    reason = f"done: record {record['fingerprint'][:8]} from {utc_words(record['finished_at'])}"
     missing = missing_files(folder, record)
     return f"{reason}, but {missing[0]} is missing from {folder.name}" if missing else reason
 

@@ -21,6 +21,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def utc_words(moment: object) -> str:
+    """A time of a record or a lock, ISO 8601 in UTC, to the minute: `2026-11-22 04:40 UTC`."""
+    return f"{str(moment)[:16].replace('T', ' ')} UTC"
+
+
 def eta_words(likely_s: float, low_s: float, high_s: float) -> str:
     """`ETA 3 min 20 s (3 min 05 s to 3 min 50 s)`; without a range where both ends read alike."""
     low, high = duration(low_s), duration(high_s)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,10 +92,10 @@ def line_plot(panel: Panel) -> "LinePlot":
     )
 
 
-def workspace_json(board: Board, place: Place) -> str:
-    """What would be sent for a board."""
-    view = workspace(board, place)._to_model()
-    return json.dumps(view.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2)
+def workspaces_json(made: Sequence[Board], place: Place) -> str:
+    """What would be sent, as one JSON list with an entry for each board."""
+    views = [workspace(board, place)._to_model() for board in made]
+    return json.dumps([view.model_dump(mode="json", by_alias=True, exclude_none=True) for view in views], indent=2)
 
 
 def push(board: Board, place: Place) -> str:

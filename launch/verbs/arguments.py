@@ -7,7 +7,7 @@ from pathlib import Path
 def add_config(parser: argparse.ArgumentParser) -> None:
     """CONFIG, its overrides and the run folder."""
     parser.add_argument("config", type=Path, metavar="CONFIG", help="the pipeline's YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="replace values of the YAML")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key.path=value", help="replace values of the YAML")
     parser.add_argument("--run-dir", type=Path, help="the run folder (default: <runtime.runs_dir>/<name>)")
 
 

@@ -10,7 +10,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser("dashboard", help="W&B workspaces made from a pipeline: show them, or push them")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="print what the workspaces hold; needs no network")
-    show.add_argument("--json", action="store_true", help="print what would be sent")
+    show.add_argument("--json", action="store_true", help="what would be sent, as one JSON list")
     push = actions.add_parser("push", help="save the workspaces in the W&B project; needs a login")
     for action in (show, push):
         action.add_argument("--entity", help="the W&B user or team (default: $WANDB_ENTITY, else the login's own)")
@@ -26,15 +26,18 @@ def execute(arguments: argparse.Namespace) -> int:
     from training.dashboards import boards, outline
 
     made = boards(load_pipeline(arguments.config, arguments.overrides))
-    if not made:
+    if not made and not getattr(arguments, "json", False):
         print("no stage of this pipeline trains: there is nothing to watch")
         return 0
     if arguments.action == "show" and not arguments.json:
         print("\n\n".join(outline(board) for board in made))
         return 0
-    from training.wandb_dashboard import push, where, workspace_json
+    from training.wandb_dashboard import push, where, workspaces_json
 
     place = where(arguments.entity, arguments.project, online=arguments.action == "push")
+    if arguments.action == "show":
+        print(workspaces_json(made, place))
+        return 0
     for board in made:
-        print(workspace_json(board, place) if arguments.action == "show" else f"{board.name}: {push(board, place)}")
+        print(f"{board.name}: {push(board, place)}")
     return 0

@@ -10,7 +10,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Declare the verb."""
     parser = commands.add_parser("doctor", help="check the machine, for CONFIG if given, and print fixes")
     parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG", help="what it must be fit for")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="replace values of the YAML")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key.path=value", help="replace values of the YAML")
     add_debug(parser)
     parser.set_defaults(execute=execute)
 

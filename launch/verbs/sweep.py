@@ -10,7 +10,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     """Declare the verb."""
     parser = commands.add_parser("sweep", help="run the points of a sweep file; what they share is made once")
     parser.add_argument("sweep", type=Path, metavar="SWEEP", help="the sweep's YAML file")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="replace values of every point")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key.path=value", help="replace values of every point"
+    )
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="points to run at once (default: 1)")
     parser.add_argument("--past-gates", action="store_true", help="go on when a gate is not met")
     parser.add_argument("--slurm", action="store_true", help="submit the points as a Slurm array")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import cleandoc
 from typing import Any
 
 from training.config.health import DETECTOR_BLOCKS, HEALTH_BLOCKS
@@ -102,7 +103,7 @@ def render() -> str:
     for kind, stage_class in STAGE_CLASSES.items():
         described = common if kind not in CONFIG_CLASSES else common | set(model_keys)
         keys = [name for name in blocks[stage_class.__name__]["properties"] if name not in described]
-        parts += [f"## kind: {kind}", str(stage_class.__doc__)]
+        parts += [f"## kind: {kind}", cleandoc(str(stage_class.__doc__))]
         parts += [_table(blocks[stage_class.__name__], only=keys)] if keys else []
     for name, title, note in _BLOCKS:
         inherited = blocks["DataBlock"]["properties"] if name == "MixPart" else ()

@@ -27,7 +27,7 @@ class Document:
         """Make the problem of the key at a path: `key.path = value: text`, placed at its line or its override."""
         line, where = self.place(at)
         name = self.name(at)
-        if show_value and self.holds(at) and not isinstance(self.value(at), dict | list):
+        if show_value and name and self.holds(at) and not isinstance(self.value(at), dict | list):
             name = f"{name} = {shown(self.value(at))}"
         return Problem(line, where, f"{name}: {text}" if name else text)
 
@@ -41,6 +41,13 @@ class Document:
                 return line, f"{self.path}:{line}"
         line = self.lines.get((), 1)
         return line, f"{self.path}:{line}"
+
+    def override(self, at: KeyPath, override: str) -> None:
+        """Note that an override gave the value at a path: nothing beneath it is the file's any more."""
+        for places in (self.lines, self.overridden):
+            for path in [path for path in places if path[: len(at)] == at]:
+                del places[path]
+        self.overridden[at] = override
 
     def name(self, at: KeyPath) -> str:
         """Return the key path as messages write it: stages by their name, other items by their index."""

@@ -77,6 +77,8 @@ def load_pipeline(path: Path | str, overrides: Sequence[str] = ()) -> Pipeline:
     document = read_yaml(Path(path))
     if not isinstance(document.tree, dict):
         raise ConfigError([document.problem((), "must be a mapping with name, model and stages")])
+    if "stages" not in document.tree and document.tree.keys() & {"grid", "points"}:
+        raise ConfigError([document.problem((), f"is a sweep, no pipeline; `posttrain sweep {path}` runs it")])
     problems = apply_overrides(document, overrides)
     problems += [document.problem(at, text) for at, text in filled_in_keys(document)]
     problems += trainer_problems(document)

@@ -42,7 +42,7 @@ def _apply(document: Document, override: str) -> None:
         container, at = container[key], (*at, key)
     key = _key(document, container, at, parts[-1])
     container[key] = value
-    document.overridden[(*at, key)] = override
+    document.override((*at, key), override)
 
 
 def _key(document: Document, container: Any, at: KeyPath, part: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from training.config.block import Block, Count
 from training.config.slurm import Slurm
@@ -134,6 +135,11 @@ class Runtime(Block):
         "longest into each training stage's profile/, for the steps {steps: [10, 12]}; null profiles nothing.",
     )
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
+
+    @field_validator("runs_dir", "deepspeed_config")
+    @classmethod
+    def a_tilde_is_the_home_folder(cls, path: str | None) -> str | None:
+        return path if path is None else os.path.expanduser(path)
 
     @model_validator(mode="after")
     def wandb_settings_need_wandb(self) -> Runtime:

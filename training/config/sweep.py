@@ -111,6 +111,9 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSweep:
 def _validated(document: Document) -> Sweep:
     if not isinstance(document.tree, dict):
         raise ConfigError([document.problem((), "must be a mapping with name, config and grid or points")])
+    if "stages" in document.tree:
+        text = f"is a pipeline, no sweep; `posttrain run {document.path}` runs it, a sweep names it as `config`"
+        raise ConfigError([document.problem((), text)])
     try:
         return Sweep.model_validate(document.tree)
     except ValidationError as error:
@@ -125,7 +128,7 @@ def _problems(document: Document, error: ValidationError) -> Iterator[Problem]:
             text = f"is no key of a sweep{nearest(str(at[0]), keys)}; the keys are {', '.join(keys)}"
             yield document.problem(at, text, show_value=False)
         elif details["type"] == "missing":
-            yield document.problem(at, f"is missing; {Sweep.model_fields[str(at[0])].description}", show_value=False)
+            yield document.problem(at, f"is missing: {Sweep.model_fields[str(at[0])].description}", show_value=False)
         elif details["type"] == "value_error":
             yield document.problem((), str(details["ctx"]["error"]))
         else:

@@ -76,8 +76,9 @@ def _file_text(path: Path) -> str:
 def _syntax_problem(path: Path, error: MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     line = 1 if mark is None else mark.line + 1
-    context = f" {error.context}" if error.context else ""
-    return Problem(line, f"{path}:{line}", f"not valid YAML: {error.problem}{context}")
+    said = ", ".join(str(part) for part in (error.context, error.problem) if part)
+    fix = "; indent with spaces" if "'\\t'" in said else ""
+    return Problem(line, f"{path}:{line}", f"not valid YAML: {said}{fix}")
 
 
 class _Reader:
