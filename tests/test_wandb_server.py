@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import wandb
+
 from launch.cli import main
 from tests.fake_run import write_fake_run
 from tests.wandb_runs import open_for_test, read_run, stage_folder
