@@ -8,6 +8,7 @@ from data.errors import UserError
 from training.record import read_record
 
 GGUF = ".gguf"
+_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def find_model(path: Path) -> ModelPath:
     if path.is_file():
         if path.suffix != GGUF:
             raise UserError(f"{path} is no model; give a stage's folder, a model's folder or a {GGUF} file")
+        _require_gguf(path)
         return ModelPath(path.parent, path.name, None)
     if not path.is_dir():
         raise UserError(f"{path} does not exist; give a stage's folder, a model's folder or a {GGUF} file")
@@ -46,7 +48,14 @@ def find_model(path: Path) -> ModelPath:
         return ModelPath(path, None, read_record(path.parent) if path.name == "model" else None)
     files = sorted(path.glob(f"*{GGUF}"))
     if len(files) == 1:
+        _require_gguf(files[0])
         return ModelPath(path, files[0].name, None)
     if files:
         raise UserError(f"{path} holds {len(files)} GGUF files; name one: {', '.join(file.name for file in files)}")
     raise UserError(f"{path} holds no model: neither model/, config.json, adapter_config.json nor a {GGUF} file")
+
+
+def _require_gguf(path: Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(len(_MAGIC)) != _MAGIC:
+            raise UserError(f"{path} is no GGUF file: it does not begin with {_MAGIC.decode()}")

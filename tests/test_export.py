@@ -11,6 +11,7 @@ from data.errors import UserError
 from launch import publish, serve
 from launch.cli import main
 from launch.model_path import find_model
+from launch.verbs.chat import converse
 from tests import gguf_models, stage_runs
 from training.chat import Settings, open_chat
 from training.models import load_policy
@@ -143,6 +144,46 @@ def test_the_gguf_file_answers_a_message_from_a_pipe(
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["chat", str(file)]) == 2
     assert "standard input is empty" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    assert main(["chat", str(file)]) == 2
+    assert "standard input is not UTF-8 text (byte 0)" in capsys.readouterr().err
+
+
+def test_chat_goes_on_after_a_message_that_is_too_long(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = iter(["x" * 400, "/reset", "the number"])
+
+    def read(prompt: str) -> str:
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", read)
+    chat = open_chat(exported / "model", None, None, GREEDY)
+    assert converse(chat) == 0
+    assert "the model reads 256; begin anew, with /reset" in capsys.readouterr().out
+    assert [turn["content"] for turn in chat.turns if turn["role"] == "user"] == ["the number"]
+
+
+def test_files_that_are_no_model_are_refused_by_name(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.gguf"
+    text.write_text("no weights")
+    assert main(["chat", str(text)]) == 2
+    assert f"{text} is no GGUF file" in capsys.readouterr().err
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(next((exported / "gguf").iterdir()).read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"cut\.gguf cannot be loaded"):
+        open_chat(tmp_path, cut.name, None, GREEDY)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"an adapter without base_model\.json"):
+        load_policy(tmp_path)
+    (tmp_path / "base_model.json").write_text('{"base": "gone"}')
+    with pytest.raises(UserError, match="gone is not there"):
+        load_policy(tmp_path)
 
 
 # serve

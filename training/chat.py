@@ -77,20 +77,30 @@ def open_chat(folder: Path, gguf_file: str | None, system: str | None, settings:
     """Load a model folder, an adapter with its base, or a GGUF file; UserError where it has no template or no end."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
     import torch
-    from transformers import AutoTokenizer
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     torch.manual_seed(settings.seed)
     on_gpu = torch.cuda.is_available()
-    dtype = "bfloat16" if on_gpu else "float32"
-    if gguf_file is None:
-        tokenizer, model = load_tokenizer(folder), load_policy(folder, dtype)
-    else:
-        path = folder / gguf_file
-        tokenizer = require_chat(AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name), path)
-        model = load_gguf(path, dtype)
+    path = folder if gguf_file is None else folder / gguf_file
+    try:
+        tokenizer, model = _loaded(folder, gguf_file, "bfloat16" if on_gpu else "float32")
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be loaded: {error}") from error
     return Chat(model.to("cuda") if on_gpu else model, tokenizer, system, settings)
+
+
+def _loaded(folder: Path, gguf_file: str | None, dtype: str) -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
+    from transformers import AutoTokenizer
+
+    if gguf_file is None:
+        return load_tokenizer(folder), load_policy(folder, dtype)
+    path = folder / gguf_file
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), gguf_file=gguf_file)
+    return require_chat(tokenizer, path), load_gguf(path, dtype)
 
 
 def _streamer(tokenizer: "PreTrainedTokenizerBase", on_piece: Callable[[str], None]) -> Any:

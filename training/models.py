@@ -89,9 +89,17 @@ def without_adapters(model: Any) -> Any:
 
 
 def adapter_base(folder: Path) -> Path:
-    """Return the folder of the weights an adapter belongs to."""
-    link = json.loads((folder / BASE_LINK).read_text())
-    return (folder / link["base"]).resolve()
+    """Return the folder of the weights an adapter belongs to; UserError where it does not say, or they are gone."""
+    link = folder / BASE_LINK
+    if not link.is_file():
+        raise UserError(
+            f"{folder} holds an adapter without {BASE_LINK}, in which posttrain says where its base lies; "
+            'merge it into its base with peft, or write {"base": "FOLDER OF THE BASE"} there'
+        )
+    base = (folder / json.loads(link.read_text())["base"]).resolve()
+    if not base.is_dir():
+        raise UserError(f"{link}: the adapter's base {base} is not there; move it back, or name its new place")
+    return base
 
 
 def weights_folder(folder: Path) -> Path:

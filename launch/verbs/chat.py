@@ -32,7 +32,9 @@ def execute(arguments: argparse.Namespace) -> int:
     from launch.model_path import find_model
 
     place = find_model(arguments.path)
-    piped = None if sys.stdin.isatty() else sys.stdin.read().strip()
+    if place.record is not None and place.record["kind"] == "reward_model":
+        raise UserError(f"{arguments.path} is a reward model: it scores answers and writes none")
+    piped = None if sys.stdin.isatty() else piped_message()
     if piped == "":
         raise UserError("standard input is empty: pipe a message in, or start posttrain chat in a terminal")
     from training.chat import Settings, open_chat
@@ -47,8 +49,20 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def piped_message() -> str:
+    """Standard input as one message; UserError where it is not UTF-8 text."""
+    from data.errors import UserError
+
+    try:
+        return sys.stdin.read().strip()
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not UTF-8 text (byte {error.start})") from None
+
+
 def converse(chat: "Chat") -> int:
     """Read turns from the terminal until its end of file; /reset forgets the conversation."""
+    from data.errors import UserError
+
     print("type a message; /reset begins anew, Ctrl-D ends")
     while True:
         try:
@@ -59,8 +73,11 @@ def converse(chat: "Chat") -> int:
         if text == "/reset":
             chat.reset()
         elif text:
-            chat.say(text, print_piece)
-            print()
+            try:
+                chat.say(text, print_piece)
+                print()
+            except UserError as error:  # too long for the model: the turns before it are kept
+                print(f"{error}, with /reset")
 
 
 def print_piece(piece: str) -> None:
