@@ -48,6 +48,15 @@ def test_rows_are_shared_only_among_several_ranks(
     assert any(line.startswith(f"left to TRL: {SHARED}") for line in in_words(made, "grpo", allowed=True))
 
 
+def test_a_micro_batch_smaller_than_a_group_says_what_would_hold_it(tiny_model: Path, tmp_path: Path) -> None:
+    made = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
+    made.args.per_device_train_batch_size, made.num_generations = 2, 4
+    (line,) = (line for line in in_words(made, "grpo", allowed=True) if line.startswith("fast paths"))
+    assert f"{CONTEXTS} in each micro-batch of 2 (once a group with runtime.micro_batch_size.grpo=4)" in line
+    made.num_generations = 2
+    assert not any("each micro-batch" in line for line in in_words(made, "grpo", allowed=True))
+
+
 @pytest.mark.parametrize("kind", ["dpo", "grpo"])
 def test_all_left_to_trl_is_the_same_stage_and_trains_the_same_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str

@@ -11,6 +11,7 @@ from torch import nn
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
 from tests.test_signal_rows import trainer as grpo_trainer
 from tests.tiny_models import logits, make_model
+from training.estimate.workloads import PACKING_PAYS_FROM
 from training.grpo_trainer import GrpoTrainer
 from training.models import load_policy
 from training.packed_linear import PAYS_FROM, packed_linears, why_not_packed
@@ -95,7 +96,10 @@ def test_what_does_not_pay_or_is_not_float32_has_a_reason(tiny_model: Path, tmp_
     assert "32 tokens" in (why_not_packed(made) or "")
     made.args.max_completion_length = PAYS_FROM
     assert why_not_packed(made) is None
-    made.args.bf16 = True
+    assert PAYS_FROM == PACKING_PAYS_FROM
+    made.use_vllm = True
+    assert why_not_packed(made) == "vLLM draws"
+    made.use_vllm, made.args.bf16 = False, True
     assert why_not_packed(made) == "in float32 only"
     made.args.bf16, made.model = False, get_peft_model(made.model, LoraConfig(r=2))
     assert "adapters" in (why_not_packed(made) or "")

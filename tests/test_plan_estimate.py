@@ -61,6 +61,23 @@ def planned(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> di
     return found
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["runtime.fast_paths=false", "stages.grpo.trainer.bf16=true", "stages.grpo.trainer.max_completion_length=16"],
+)
+def test_rollouts_are_planned_with_packed_weights_where_they_will_have_them(
+    capsys: pytest.CaptureFixture[str], override: str
+) -> None:
+    quickstart = str(ROOT / "configs" / "quickstart.yaml")
+
+    def packed(*overrides: str) -> bool:
+        grpo = next(stage for stage in planned(capsys, quickstart, *overrides)["stages"] if stage["name"] == "grpo")
+        return "packed" in grpo["memory"]["phases"]["generate"]["parts"]
+
+    assert packed()
+    assert not packed(override)
+
+
 def test_a_whole_group_in_a_micro_batch_keeps_its_prompt_once(capsys: pytest.CaptureFixture[str]) -> None:
     quickstart = str(ROOT / "configs" / "quickstart.yaml")
 

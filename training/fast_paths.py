@@ -45,5 +45,15 @@ def in_words(trainer: Any, kind: str, allowed: bool) -> list[str]:
         return ["fast paths: none (runtime.fast_paths is false)"]
     paths = list(found(trainer, kind))
     taken = [name for name, reason in paths if reason is None]
+    if kind == "grpo" and CONTEXTS in taken:
+        taken[taken.index(CONTEXTS)] += _how_often(trainer)
     lines = [f"fast paths: {', '.join(taken)}"] if taken else []
     return lines + [f"left to TRL: {name}: {reason}" for name, reason in paths if reason is not None]
+
+
+def _how_often(trainer: Any) -> str:
+    """What a micro-batch smaller than a group costs, and the setting that would not."""
+    rows, group = trainer.args.per_device_train_batch_size, trainer.num_generations
+    if rows >= group:
+        return ""
+    return f" in each micro-batch of {rows} (once a group with runtime.micro_batch_size.grpo={group})"

@@ -33,7 +33,6 @@ _IDENTITY = (
     "assistant_only_loss "
     # dpo
     "loss_weights ld_alpha f_divergence_type f_alpha_divergence_coef label_smoothing beta use_weighting discopop_tau "
-    "sync_ref_model ref_model_mixup_alpha ref_model_sync_steps "
     # reward_model
     "center_rewards_coefficient "
     # grpo: rollouts
@@ -65,6 +64,8 @@ _NEUTRAL = (
 )
 
 _REFUSED_GROUPS = {
+    "no checkpoint holds a reference that moves, so a resumed stage would compare with another model; two stages, one "
+    "after the other, move it once": "sync_ref_model ref_model_mixup_alpha ref_model_sync_steps",
     "it is derived; write the stage's batch_size and runtime.micro_batch_size": (
         "per_device_train_batch_size gradient_accumulation_steps"
     ),

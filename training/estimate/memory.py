@@ -197,8 +197,7 @@ def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
 
 def _packed_weights(shape: Shape, workload: Workload) -> float:
     """The copy of the linear layers that rollouts use (`training.packed_linear`); experts are no such layers."""
-    there = workload.trains and workload.device == "cpu" and workload.compute_dtype == "float32"
-    if not there or workload.zero_stage == 3 or workload.lora is not None or shape.experts is not None:
+    if not workload.packs or workload.zero_stage == 3 or shape.experts is not None:
         return 0.0
     parameters = count(shape)
     return float((parameters.total - (0 if shape.tied else parameters.embedding)) * MASTER)

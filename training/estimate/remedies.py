@@ -47,6 +47,7 @@ class Change:
             accumulation=job.algebra.batch_size // (micro * ranks),
             ranks=ranks,
             generation_rows=generation if work.kind == "grpo" else 0,
+            contexts=None if work.contexts is None or self.checkpointing else min(work.contexts, micro),
             **changed,
         )
 

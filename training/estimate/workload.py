@@ -52,6 +52,7 @@ class Workload:
     head: Literal["tile", "full"] = "tile"
     trained_share: float = 1.0
     contexts: int | None = None
+    packs: bool = False
     scoring_parameters: int = 0
 
     @property

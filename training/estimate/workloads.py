@@ -27,6 +27,8 @@ from training.estimate.workload import Adapters, Dtype, Workload
 
 ASSUMED_PROMPT = 256
 """Tokens of a prompt where no limit (data.max_prompt_tokens) says and no ledger measured it."""
+PACKING_PAYS_FROM = 32
+"""Tokens of a completion from which weights are laid out anew for rollouts (training.packed_linear)."""
 ROLLOUT_ROWS = 64
 """Completions that a rank decodes together in GRPO (training.grpo)."""
 Reference = Literal["none", "copy", "precomputed", "adapter_off"]
@@ -128,6 +130,7 @@ def training_job(stage: Trained, sizes: BatchAlgebra, runtime: Runtime, device: 
         generation_rows=min(ROLLOUT_ROWS, sizes.round_size // runtime.processes),
         trained_share=completion / (prompt + completion),
         contexts=_contexts(stage, sizes, workload, runtime.fast_paths),
+        packs=runtime.fast_paths and stage.rollout == "transformers" and _may_pack(workload, completion),
     )
     old_logprobs = 1 / int(setting(stage, "num_iterations")) if sizes.updates_per_round > 1 else 0.0
     return Job(
@@ -155,6 +158,12 @@ def _contexts(stage: GrpoStage, sizes: BatchAlgebra, workload: Workload, fast_pa
         return None
     groups = ceil(workload.micro_batch / sizes.group) + (workload.ranks > 1)
     return min(workload.micro_batch, groups)
+
+
+def _may_pack(workload: Workload, completion: int) -> bool:
+    """Whether rollouts may lay out the weights anew for the CPU (`training.packed_linear.why_not_packed`)."""
+    plain = workload.device == "cpu" and workload.compute_dtype == "float32" and workload.lora is None
+    return plain and completion >= PACKING_PAYS_FROM
 
 
 def _adapters(lora: Lora) -> Adapters:
