@@ -1,6 +1,7 @@
 """A conversation with one model: its chat template, the tokens that end its turns, the answer as it comes."""
 
 import os
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def open_chat(folder: Path, gguf_file: str | None, system: str | None, settings:
         tokenizer, model = _loaded(folder, gguf_file, "bfloat16" if on_gpu else "float32")
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, struct.error) as error:
         raise UserError(f"{path} cannot be loaded: {error}") from error
     return Chat(model.to("cuda") if on_gpu else model, tokenizer, system, settings)
 
