@@ -215,9 +215,10 @@ NOT_YET = {
     "recipes/solar": "SOLAR's recipes have not been rehearsed to their end yet",
     "recipes/upscale_local": "this recipe of depth up-scaling has not been rehearsed to its end yet",
     **dict.fromkeys(
-        ("recipes/r1.", "recipes/r1_local", "recipes/r1_zero.", "recipes/r1_distill"),
+        ("recipes/r1.", "recipes/r1_zero.", "recipes/r1_distill"),
         "this recipe of DeepSeek-R1 has not been rehearsed to its end yet",
     ),
+    "recipes/r1_local": "13 stages take longer than CI has left; rehearsed by hand (LOG.md)",
 }
 """Shipped pipelines by a part of their path, with the reason why their rehearsal is left out."""
 
