@@ -23,6 +23,7 @@ from training.rollout import Observe, Sampling, generate
 from training.rows import shared_dataset
 from training.samples import RoundLog
 from training.tokens import rendered_prompts
+from training.tools import load_tools, tokenizer_for_tools
 
 ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache, not the round
 
@@ -32,17 +33,24 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     adapter = RewardAdapter(stage_scorer(context), open_model_reward(context, common["args"]))
     if context.stage.dynamic_sampling is not None:
         rows = [{**row, PROMPT_ROW: number} for number, row in enumerate(rows)]
+    tools = load_tools(context.stage.tools, context.stage.name)
+    if tools:
+        common["processing_class"] = tokenizer_for_tools(common["processing_class"], context.stage.name)
+        names = ", ".join(spec.called for spec in context.stage.tools)
+        context.say(f"tools: {names}, called by TRL between turns; every turn is drawn by posttrain")
     by_vllm = context.stage.rollout == "vllm"
     trainer = GrpoTrainer(
         train_dataset=shared_dataset(rows, context),
         reward_funcs=adapter.functions,
         rollout_func=vllm_rollout.rollout if by_vllm else rollout,
+        tools=tools or None,
         **common,
     )
     if by_vllm:
         vllm_rollout.attach(context, trainer)
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     trainer.parity = ParityProof(context)
+    trainer.draw_turn = next_turn
     trainer.fast_paths = context.pipeline.runtime.fast_paths
     trainer.on_rows_done = context.state.rows_done
     if context.stage.dynamic_sampling is not None:
@@ -53,6 +61,7 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
 def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
     """Draw this rank's completions for `prompts` (copies of a prompt stand together); TRL's `rollout_func`."""
     number = rounds_begun(trainer)
+    trainer.turns = 0
     observer = trainer.parity.observer(trainer)
     prompt_ids, completion_ids = draw(prompts, trainer, str(number), observer)
     if observer is not None:
@@ -70,21 +79,41 @@ def draw(
     The random numbers follow from (seed, `name`, rank), where the name is the round's number and that of its refill, so
     an interrupted run draws the same completions again.
     """
-    tokenizer, args = trainer.processing_class, trainer.args
     unique, draws = group_copies(prompts)
-    prompt_ids = rendered_prompts(unique, tokenizer) if unique else []
+    prompt_ids = prompt_tokens(unique, trainer) if unique else []
+    return [ids for ids in prompt_ids for _ in range(draws)], complete(prompt_ids, draws, trainer, name, observer)
+
+
+def prompt_tokens(prompts: list[Any], trainer: GrpoTrainer) -> list[list[int]]:
+    """Token ids of prompts; where there are tools, as TRL renders them: with the tools, in its training template."""
+    if trainer.tools:
+        ids: list[list[int]] = trainer._tokenize_prompts(prompts)[0]
+        return ids
+    return rendered_prompts(prompts, trainer.processing_class)
+
+
+def next_turn(prompt_ids: list[list[int]], trainer: GrpoTrainer) -> list[list[int]]:
+    """Draw what follows the answers of tools, one completion for each of `prompt_ids` (prompt, turns and answers)."""
+    trainer.turns += 1
+    return complete(prompt_ids, 1, trainer, f"{rounds_begun(trainer)}:turn{trainer.turns}")
+
+
+def complete(
+    prompt_ids: list[list[int]], draws: int, trainer: GrpoTrainer, name: str, observer: Observe | None = None
+) -> list[list[int]]:
+    """Draw `draws` completions of each prompt with the random numbers of `name` on this rank."""
+    args = trainer.args
     sampling = Sampling(args.max_completion_length, args.temperature, args.top_p)
     seed = derived_seed(args.seed, f"rollout:{name}:{trainer.accelerator.process_index}")
     with unwrap_model_for_generation(
         trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
     ) as model:
-        eos = eos_ids(model, tokenizer)
+        eos = eos_ids(model, trainer.processing_class)
         packs = prompt_ids and trainer.fast_paths and why_not_packed(trainer) is None
         with packed_linears(model) if packs else nullcontext(), trainer.accelerator.autocast():
-            completion_ids = generate(
+            return generate(
                 model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, trainer.on_rows_done, observe=observer
             )
-    return [ids for ids in prompt_ids for _ in range(draws)], completion_ids
 
 
 def group_copies(prompts: list[Any]) -> tuple[list[Any], int]:

@@ -1,10 +1,11 @@
-"""The one GRPOTrainer subclass: three overrides of TRL 1.16, each a few lines around a function elsewhere.
+"""The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
 2. `_prepare_inputs`: lets `training.dynamic_sampling` choose a round's prompts, hands each finished round to `on_round`
    (samples, group signal), shares its rows among the ranks by their work (`training.balanced_rows`) and puts
    completions of one prompt into the same micro-batches (`training.alike_rows`).
-3. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
+3. `_generate_single_turn`: TRL calls it for what follows the answers of tools; drawn as first turns are.
+4. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
 
 Its checkpoints hold the rollout buffer and the micro-step count of each rank (`training.resumable`).
 """
@@ -33,6 +34,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     epoch_sampler: EpochRepeatSampler
     scorer: Scorer
     parity: ParityProof
+    draw_turn: Callable[[list[list[int]], "GrpoTrainer"], list[list[int]]]
+    turns = 0  # of the present rollout round, after the first
     dynamic: DynamicSampling | None = None
     fast_paths = True
     _buffered_inputs: list[Batch] | None
@@ -65,6 +68,9 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
                 inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         self.micro_batch = inputs
         return inputs
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        return self.draw_turn(prompt_ids, self), None
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, *args: Any, **kwargs: Any

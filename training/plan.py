@@ -41,6 +41,7 @@ from training.plan_reason import done_reason, interrupted_reason, new_reason
 from training.plan_sample import drawing_identity
 from training.record import read_record
 from training.run_folder import RunFolder
+from training.tools import tool_identity
 
 State = Literal["done", "interrupted", "new"]
 BASE = "base"
@@ -205,6 +206,8 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
     if "rewards" in experiment:
         experiment.pop("rewards")
         block["rewards"] = [_reward(spec, stage.name) for spec in getattr(stage, "rewards", [])]
+    if "tools" in experiment:
+        experiment["tools"] = [tool_identity(spec) for spec in getattr(stage, "tools", [])]
     return block
 
 

@@ -5,6 +5,7 @@ call for a batch scores it with every reward, and with the stage's reward model 
 that result. What TRL adds to the call is dropped.
 """
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -100,8 +101,28 @@ class RewardAdapter:
 
 
 def assistant_text(completion: Any) -> str:
-    """The completion as text, whether it is a string or a list with one assistant message."""
-    return completion if isinstance(completion, str) else str(completion[0]["content"] or "")
+    """What a completion ends with, as text: a string, or the last of its messages; "" where that is a tool's."""
+    if isinstance(completion, str):
+        return completion
+    last = completion[-1]
+    return str(last.get("content") or "") if last["role"] == "assistant" else ""
+
+
+def transcript(completion: Any) -> str:
+    """All of a completion as text: with tools, its calls and their answers between what it says."""
+    if isinstance(completion, str) or len(completion) == 1:
+        return assistant_text(completion) + _calls(completion[-1] if isinstance(completion, list) else {})
+    return "\n".join(
+        f"[{message['name']} answers] {message['content']}"
+        if message["role"] == "tool"
+        else str(message.get("content") or "") + _calls(message)
+        for message in completion
+    )
+
+
+def _calls(message: dict[str, Any]) -> str:
+    functions = [call["function"] for call in message.get("tool_calls") or [] if call.get("type") == "function"]
+    return "".join(f"[calls {each['name']}({json.dumps(each['arguments'])})]" for each in functions)
 
 
 def prompt_text(prompt: Any) -> str:

@@ -8,7 +8,7 @@ from training.context import StageContext
 from training.detectors.duplicates import duplicate_share
 from training.json_lines import Appender
 from training.metrics import cut_back
-from training.reward_functions import RewardAdapter, assistant_text, prompt_text, scored_per_s
+from training.reward_functions import RewardAdapter, prompt_text, scored_per_s, transcript
 from training.world import gather
 
 SAMPLES = "samples.jsonl"
@@ -37,7 +37,7 @@ class RoundLog:
         trainer._metrics["train"]["groups/without_signal"].append(silent)
         trainer._metrics["train"]["reward/error_rate"].append(self.scorer.error_rate)
         prompts = list(logs["prompt"]) if trainer.dynamic is None else list(trainer.dynamic.prompts())
-        said = [repr(prompt) for prompt in prompts], [assistant_text(text) for text in logs["completion"]]
+        said = [repr(prompt) for prompt in prompts], [transcript(text) for text in logs["completion"]]
         trainer._metrics["train"]["completions/duplicate_share"].append(duplicate_share(*said))
         trainer._metrics["train"]["perf/scored_per_s"].append(scored_per_s(self.scorer, self.context.world))
         ends = set(trainer.eos_token_ids)
@@ -54,7 +54,7 @@ class RoundLog:
         drawn: list[tuple[int, bool]],
         step: int,
     ) -> list[dict[str, Any]]:
-        texts = [assistant_text(completion) for completion in trainer._logs["completion"]]
+        texts = [transcript(completion) for completion in trainer._logs["completion"]]
         return [
             {
                 "step": step,

@@ -47,6 +47,10 @@ def check_all(pipeline: Any) -> None:
         for stage in pipeline.stages:
             if getattr(stage, "rewards", None):
                 check_rewards(stage)
+            if stage.kind == "grpo" and stage.tools:
+                from training.tools import load_tools
+
+                load_tools(stage.tools, stage.name)
             if stage.kind in ("sample", "grpo"):
                 check_scorers(stage)
             if stage.kind == "evaluate" and stage.generalisation is not None:

@@ -63,6 +63,7 @@ _BLOCKS = (
         "`rewards[]`",
         "A plain name is short for `{name: NAME}`; a reward's parameters may stand beside its name.",
     ),
+    ("ToolSpec", "`tools[]`", "Of a grpo stage; a plain string is its name ([tools.md](tools.md))."),
     ("RewardModelScore", "`reward_model`", "Of a sample or grpo stage; a plain string is its model."),
     ("Judge", "`judge`", "Of a sample stage ([making_data.md](making_data.md#scoring))."),
     ("Lora", "`lora`", ""),

@@ -14,7 +14,7 @@ from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
 _NEUTRAL = {"gate", "allow_template_change", "max_error_rate", "health", "parity"}
-_UNASKED = ("dynamic_sampling", "benchmarks", "generalisation", "expert_balance")
+_UNASKED = ("dynamic_sampling", "benchmarks", "generalisation", "expert_balance", "tools")
 """Left out where they are null or empty: the experiment is then what it was before there was the key."""
 _DECODING_KINDS = ("sample", "evaluate")
 

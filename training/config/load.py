@@ -27,6 +27,7 @@ from training.config import (
     slurm_checks,
     source_checks,
     surgery_checks,
+    tool_checks,
     vllm_checks,
 )
 from training.config.errors import ConfigError
@@ -64,6 +65,7 @@ RULES = (
     family_checks.families_exist_and_take_their_parameters,
     *generalisation_checks.RULES,
     *benchmark_checks.RULES,
+    *tool_checks.RULES,
     slurm_checks.ranks_have_slots,
     deepspeed_file.deepspeed_file_agrees,
 )

@@ -37,6 +37,36 @@ class Lora(Block):
     )
 
 
+class ToolSpec(Block):
+    """A tool that the policy may call: the name of a shipped one, or a function of yours."""
+
+    name: str | None = Field(default=None, description="Name of a shipped tool: calculator.")
+    callable: str | None = Field(
+        default=None, description='Your own function with typed, documented arguments: "package.module:function".'
+    )
+    version: Count | None = Field(
+        default=None, description="callable only: raise it when its answers change by something its file does not show."
+    )
+
+    @property
+    def called(self) -> str:
+        """The name that the model calls it by."""
+        return str(self.name) if self.callable is None else self.callable.rpartition(":")[2]
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_plain_name_is_accepted(cls, spec: Any) -> Any:
+        return {"name": spec} if isinstance(spec, str) else spec
+
+    @model_validator(mode="after")
+    def a_name_or_a_callable_with_its_version_is_given(self) -> ToolSpec:
+        if (self.name is None) == (self.callable is None):
+            raise ValueError("needs either the name of a shipped tool or a callable")
+        if (self.callable is None) != (self.version is None):
+            raise ValueError("a callable needs a version, 1 at first; a shipped tool has its own")
+        return self
+
+
 _OWN_KEYS = ("name", "weight", "callable", "version", "params")
 
 

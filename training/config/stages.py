@@ -16,7 +16,7 @@ from training.config.probe import Probe
 from training.config.rollout_blocks import DynamicSampling, Parity
 from training.config.scorers import Judge, RewardModelScore
 from training.config.stage_base import MergeStage, StageBase, UpcycleStage, UpscaleStage
-from training.config.stage_parts import Gate, Lora, RewardSpec
+from training.config.stage_parts import Gate, Lora, RewardSpec, ToolSpec
 
 
 class TrainingStage(StageBase):
@@ -113,6 +113,9 @@ class GrpoStage(ModelStage):
         default="transformers",
         description="What draws the completions: posttrain's own sampler, or vLLM as `runtime.vllm` says "
         "(docs/rollout_backends.md).",
+    )
+    tools: list[ToolSpec] = Field(
+        default_factory=list, description="Functions that the policy may call while it answers (docs/tools.md)."
     )
     parity: Parity = Field(default_factory=Parity, description="Proof that sampler and trainer agree.")
     health: GrpoHealth = Field(

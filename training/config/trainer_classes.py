@@ -37,6 +37,7 @@ _IDENTITY = (
     "center_rewards_coefficient "
     # grpo: rollouts
     "num_generations generation_batch_size max_completion_length temperature top_p cast_lm_head_to_fp32 "
+    "max_tool_calling_iterations "
     # grpo: advantages and loss
     "num_iterations epsilon epsilon_high delta sapo_temperature_neg sapo_temperature_pos vespo_k_pos vespo_lambda_pos "
     "vespo_k_neg vespo_lambda_neg importance_sampling_level multi_objective_aggregation scale_rewards "
@@ -122,7 +123,7 @@ _REFUSED_GROUPS = {
     "weights of rewards are written in rewards, as {name: ..., weight: ...}": "reward_weights",
     "completions are drawn from temperature and top_p alone": (
         "top_k min_p repetition_penalty generation_kwargs chat_template_kwargs cache_implementation "
-        "max_tool_calling_iterations vllm_structured_outputs_regex"
+        "vllm_structured_outputs_regex"
     ),
     "completions are drawn by posttrain's own rollout, or by vLLM with the stage's rollout: vllm": (
         "use_vllm use_transformers_continuous_batching transformers_continuous_batching_config use_transformers_paged"
