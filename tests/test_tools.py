@@ -48,6 +48,7 @@ def pipeline(folder: Path, **fields: Any) -> Path:
     top = fields.pop("top", {})
     rewards = [{"name": "length", "max_length": 64, "buffer": 60, "unit": "characters"}]
     block = {"tools": ["calculator"], "chat_template": "qwen3", "allow_template_change": True, "rewards": rewards}
+    block["parity"] = {"every": None}  # scripted turns tell no observer what the model thought of them
     return write_pipeline(folder, stage("grpo", folder=folder, rows=6, trainer=trainer, **(block | fields)), **top)
 
 
