@@ -60,6 +60,10 @@ def pipeline(folder: Path, **fields: Any) -> Path:
         ({"tools": [{"callable": "nowhere:tool", "version": 1}]}, "there is no module nowhere"),
         ({"tools": [{"callable": "nowhere:tool"}]}, "a callable needs a version"),
         ({"dynamic_sampling": {}}, "scores completions before their tools are called"),
+        (
+            {"rollout": "vllm", "top": {"runtime": {"vllm": {"mode": "colocate"}}}},
+            "have turns that posttrain draws itself",
+        ),
         ({"top": {"runtime": {"zero_stage": 3, "processes": 2}}}, "ZeRO-3 gathers the weights"),
         ({"tools": [], "trainer": {"max_tool_calling_iterations": 2}}, "counts turns with tools"),
     ],

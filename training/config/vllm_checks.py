@@ -42,6 +42,8 @@ def vllm_stages_say_how_and_others_do_not(pipeline: Pipeline) -> Iterator[Findin
         if stage.dynamic_sampling is not None:
             at: KeyPath = ("stages", index, "dynamic_sampling")
             yield at, "draws its refills with posttrain's own sampler; remove it, or set rollout: transformers"
+        if stage.tools:
+            yield ("stages", index, "tools"), "have turns that posttrain draws itself; set rollout: transformers"
 
 
 def vllm_fields_are_heeded(pipeline: Pipeline) -> Iterator[Finding]:
