@@ -1,6 +1,7 @@
 """Tools in GRPO: what the model is told, that TRL calls them between turns that we draw, masks, resume, refusals."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import training.grpo
 from data.errors import UserError
 from tests.stage_runs import learned, planned, run_stage, stage, weights, write_pipeline
+from tests.test_ranks_real import ROOT, assert_two_ranks_did_it, folder_of, start_ourselves, two_ranks
 from tests.test_resume import at_step_end, die
 from training.bundled import materialise
 from training.calculator import calculator
@@ -44,7 +46,7 @@ def test_calculator_refuses_what_is_no_arithmetic(expression: str) -> None:
 
 
 def pipeline(folder: Path, **fields: Any) -> Path:
-    trainer = {"max_completion_length": 224, "generation_batch_size": 16, "max_steps": 4} | fields.pop("trainer", {})
+    trainer = {"max_completion_length": 160, "generation_batch_size": 16, "max_steps": 4} | fields.pop("trainer", {})
     top = fields.pop("top", {})
     rewards = [{"name": "length", "max_length": 64, "buffer": 60, "unit": "characters"}]
     block = {"tools": ["calculator"], "chat_template": "qwen3", "allow_template_change": True, "rewards": rewards}
@@ -208,15 +210,71 @@ def test_no_token_of_a_tool_is_trained_on(whole: tuple[Path, list[Any]]) -> None
 def test_a_stage_with_tools_resumes_bit_identically_in_the_middle_of_a_round(
     whole: tuple[Path, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What was drawn before goes on with the masks of its tools, and the next round draws the same turns again."""
     config, expected = whole[0], planned(whole[0], "grpo").folder
     monkeypatch.setattr(training.grpo, "generate", scripted)
     arguments = ("--run-dir", str(tmp_path), "--set", "runtime.checkpoint_every=1")
     with monkeypatch.context() as patched:
-        at_step_end(patched, 3, die)
+        at_step_end(patched, 2, die)
         assert run_stage(config, "grpo", *arguments) == 1
-    assert run_stage(config, "grpo", *arguments) == 0
     folder = next(tmp_path.glob("*grpo*"))
+    assert [path.name for path in (folder / "checkpoints").glob("checkpoint-*")] == ["checkpoint-1"]
+    assert run_stage(config, "grpo", *arguments) == 0
     ours, theirs = weights(folder), weights(expected)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert learned(folder) == learned(expected)
     assert (folder / "samples.jsonl").read_text() == (expected / "samples.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_the_fast_paths_change_nothing_beside_tools(
+    whole: tuple[Path, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.grpo, "generate", scripted)
+    assert run_stage(whole[0], "grpo", "--run-dir", str(tmp_path), "--set", "runtime.fast_paths=false") == 0
+    ours, theirs = learned(next(tmp_path.glob("*grpo*"))), learned(planned(whole[0], "grpo").folder)
+    assert any(abs(row["loss"]) > 1e-3 for row in theirs)
+    for key in ("loss", "grad_norm"):
+        assert [row[key] for row in ours] == pytest.approx([row[key] for row in theirs], rel=1e-4, abs=1e-6)
+
+
+CALLED_ON_RANK_0 = (
+    OWN
+    + '''
+import os
+
+if os.environ.get("RANK") == "0":
+    import training.grpo
+    from tests import test_tools
+
+    training.grpo.generate = test_tools.scripted
+
+
+def calculator(expression: str) -> str:
+    """
+    Say how long an expression is.
+
+    Args:
+        expression: Any text.
+    """
+    return str(len(expression))
+'''
+)
+
+
+@pytest.mark.slow
+def test_one_of_two_ranks_may_take_more_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The completions of rank 0 call a tool and have a second turn; those of rank 1 are the random model's."""
+    (tmp_path / "rank_tools.py").write_text(CALLED_ON_RANK_0)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = pipeline(tmp_path, tools=[{"callable": "rank_tools:calculator", "version": 1}])
+    run_dir = tmp_path / "two"
+    assert run_stage(config, "base", "--run-dir", str(run_dir)) == 0
+    assert start_ourselves(config, "grpo", run_dir, two_ranks()) == 0
+    folder = folder_of(config, run_dir, "grpo")
+    assert_two_ranks_did_it(folder, 0)
+    rows = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len(rows) == 32
+    assert sum("[calculator answers] " in row["completion"] for row in rows) == 12
+    assert {row["tools/call_frequency"] for row in learned(folder) if "tools/call_frequency" in row} == {6 / 16}
