@@ -177,6 +177,12 @@ METRICS: dict[str, Metric] = {
         "Of all but the first completion of each prompt, the share that repeats an earlier one word for word.",
         ("grpo",),
     ),
+    "tools/call_frequency": Metric(
+        "Calls of tools", "calls", "Calls of tools a completion; only with tools (docs/tools.md).", ("grpo",)
+    ),
+    "tools/failure_frequency": Metric(
+        "Failed calls", "share", "Share of the calls of tools that failed: no such tool, or an exception.", ("grpo",)
+    ),
     "kl": Metric(
         "KL to the reference", "nats", "Mean KL estimate a token to the reference model; only with beta > 0.", ("grpo",)
     ),
