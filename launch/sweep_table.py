@@ -118,4 +118,9 @@ def _over_seeds(values: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) 
             parts.append(
                 f"{suite} {statistics.mean(found):.1f} % +- {statistics.stdev(found):.1f} over {len(found)} seeds"
             )
-    return f"{named}: {'; '.join(parts)}"
+    for stage in points[0].get("eval_loss") or {}:
+        losses = [loss for point in points if (loss := (point.get("eval_loss") or {}).get(stage)) is not None]
+        if len(losses) > 1:
+            spread = f"{statistics.mean(losses):.4g} +- {statistics.stdev(losses):.2g}"
+            parts.append(f"{stage} eval_loss {spread} over {len(losses)} seeds")
+    return f"{named}: {'; '.join(parts) or 'nothing measured'}"

@@ -113,6 +113,17 @@ def test_a_block_of_an_older_version_s_run_is_one_difference(before: Path, after
     ]
 
 
+def test_what_those_that_have_a_block_disagree_on_is_shown_beside_it(before: Path, after: Path, tmp_path: Path) -> None:
+    third = write_fake_run(tmp_path / "third")
+    for path, rank in ((before, 8), (after, 16)):
+        block = {"r": rank, "alpha": 16, "dropout": 0.1, "targets": "all-linear", "save": "merged"}
+        change_pipeline(path, lambda pipeline, block=block: stage_of(pipeline, "dpo").update(lora=block))
+    assert [(one.key, one.values) for one in compare_runs([before, after, third]).config] == [
+        ("stages.dpo.lora", {"before": "present", "after": "present"}),
+        ("stages.dpo.lora.r", {"before": 8, "after": 16}),
+    ]
+
+
 def test_the_page_is_written_though_nobody_reads_the_text(before: Path, after: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     command = [sys.executable, "-m", "launch", "compare", str(before), str(after), "--html", str(page)]

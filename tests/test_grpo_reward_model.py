@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from data.errors import UserError
 from tests.stage_runs import learned, planned, run_stage, stage, write_pipeline
 from tests.test_ranks_real import assert_two_ranks_did_it, folder_of, start_ourselves, two_ranks
 from tests.test_resume import CHECKPOINTS, ROUND_OF_TWO_STEPS, assert_same, at_step_end, die
 from tests.test_reward_model import reward_stage
 from tests.test_trainers_parity import chat
+from training.config import load_pipeline
 from training.config.scorers import REWARD_MODEL, RewardModelScore
 from training.config.stage_parts import RewardSpec
 from training.estimate.memory import memory
@@ -22,6 +24,7 @@ from training.record import read_record
 from training.reward_functions import RewardAdapter
 from training.reward_scores import RewardModelScorer
 from training.rewards.scoring import RewardErrors, Scorer
+from training.stages import check_data_files
 
 
 def routed_stage(folder: Path, **fields: Any) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def routed_stage(folder: Path, **fields: Any) -> dict[str, Any]:
     block = {"model": "stage:rm", "weight": 0.5, "without": "answer"}
     trainer = ROUND_OF_TWO_STEPS | {"max_steps": 7}
     made = stage("grpo", folder=folder, reward_model=block, trainer=trainer, **fields)
-    rows = [{"prompt": f"Count {n}", "answer": str(n) if n % 2 else None} for n in range(6)]
+    rows = [{"prompt": f"Count {n}"} | ({"answer": str(n)} if n % 2 else {}) for n in range(6)]  # the first has none
     Path(made["data"]["path"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return made
 
@@ -65,6 +68,14 @@ def test_rows_with_an_answer_are_left_to_the_rules_and_the_others_get_the_model_
         by_hand = (totals - totals.mean()) / (totals.std() + 1e-4)
         assert [row["advantage"] for row in group] == pytest.approx(by_hand.tolist(), abs=1e-3)
     assert any(f"reward/{REWARD_MODEL}" in step for step in learned(planned(trained, "grpo").folder))
+
+
+def test_a_column_that_no_row_has_leaves_no_row_to_the_rules_and_is_refused(tmp_path: Path) -> None:
+    made = routed_stage(tmp_path)
+    made["reward_model"]["without"] = "anwser"
+    pipeline = load_pipeline(write_pipeline(tmp_path, reward_stage(tmp_path, steps=2), made))
+    with pytest.raises(UserError, match=r"stages\.grpo\.reward_model\.without: no row has a column 'anwser'"):
+        check_data_files(pipeline)
 
 
 def test_record_and_fingerprint_hold_the_reward_model(trained: Path) -> None:

@@ -77,3 +77,7 @@ def test_parity_above_its_limit_stops_before_the_first_step_and_leaves_the_promp
     assert "Count" in left[0]["prompt"]
     assert "parity at step 1" in capsys.readouterr().err
     assert not (folder / "model").exists()
+
+
+def test_a_sampler_without_a_single_number_is_as_far_as_can_be() -> None:
+    assert compare([]) == (math.inf, math.inf)

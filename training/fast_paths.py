@@ -54,6 +54,6 @@ def in_words(trainer: Any, kind: str, allowed: bool) -> list[str]:
 def _how_often(trainer: Any) -> str:
     """What a micro-batch smaller than a group costs, and the setting that would not."""
     rows, group = trainer.args.per_device_train_batch_size, trainer.num_generations
-    if rows >= group:
+    if rows >= group or rows * trainer.args.gradient_accumulation_steps % group:  # a rank's step holds no whole groups
         return ""
     return f" in each micro-batch of {rows} (once a group with runtime.micro_batch_size.grpo={group})"

@@ -90,7 +90,11 @@ def planned_lines(pipeline: Pipeline, stage: Any) -> list[str]:
     block = stage.data
     if block.mix is None:
         return []
-    known = [num_rows(pipeline, part)[0] for part in block.mix]
+    known = [
+        None if at_most and part.generator is None and part.stage is None else rows  # a limit tells no number of rows
+        for part in block.mix
+        for rows, at_most in [num_rows(pipeline, part)]
+    ]
     available = [rows for rows in known if rows is not None]
     names = source_names(block)
     if len(available) < len(known):

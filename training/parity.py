@@ -128,6 +128,8 @@ def compare(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     KL(sampler || trainer) by the estimator exp(d) - 1 - d with d = trainer - sampler, unbiased and never negative
     (Schulman 2020, "Approximating KL divergence", k3).
     """
+    if not pairs:  # a sampler without a single number is as far as can be
+        return math.inf, math.inf
     differences = [trainer - sampler for sampler, trainer in pairs]
     kl = math.fsum(math.expm1(min(d, 700.0)) - d for d in differences) / len(differences)
     return kl, max(abs(d) for d in differences)

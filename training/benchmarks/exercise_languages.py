@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.benchmarks.exercise_files import Exercise
-from training.sandbox.runner import Run, python_command
+from training.sandbox.runner import SYSTEM, Run, python_command
 
 RUNNERS = Path(__file__).with_name("exercise_runners")
 PROGRAM = "{scratch}/tested_program"
@@ -51,6 +51,11 @@ def why_left_out(exercise: Exercise, sandbox: str) -> str | None:
     missing = [name for name in language.programs if program(name) is None]
     if missing:
         return f"{exercise.language}: no {' and no '.join(missing)} on this machine"
+    unseen = [name for name in language.programs if name != "rustc" and not _in_sandbox(program(name) or "")]
+    if unseen:
+        return (
+            f"{exercise.language}: {' and '.join(unseen)} lies outside the system's folders, which alone a sandbox sees"
+        )
     if language.compiled and sandbox != "namespaces":
         return f"{exercise.language}: compilers start processes, which sandbox: {sandbox} does not allow"
     for said, package in language.wants.items():
@@ -77,8 +82,12 @@ def program(name: str) -> str | None:
     if name == "rustc":
         root = _sysroot()
         return None if root is None else str(root / "bin" / "rustc")
-    found = shutil.which(name)
-    return None if found is None else os.path.realpath(found)
+    found = shutil.which(name)  # its name stays: a compiler's cache tells by it what it stands for
+    return None if found is None else os.path.join(os.path.realpath(os.path.dirname(found)), os.path.basename(found))
+
+
+def _in_sandbox(path: str) -> bool:
+    return all(place.startswith(tuple(f"{root}/" for root in SYSTEM)) for place in (path, os.path.realpath(path)))
 
 
 @functools.cache

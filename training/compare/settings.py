@@ -54,7 +54,8 @@ def config_differences(runs: Sequence[NamedRun]) -> list[Difference]:
     missing = _not_everywhere(flat)
     found = [Difference(key, dict.fromkeys(having, "present")) for key, having in missing.items()]
     prefixes = tuple(f"{key}." for key in missing)
-    return found + [one for one in differences(flat) if not one.key.startswith(prefixes)]
+    rest = differences(flat)  # inside a block that some lack, what those that have it disagree on
+    return found + [one for one in rest if not one.key.startswith(prefixes) or _differ(list(one.values.values()))]
 
 
 def _not_everywhere(flat: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -44,7 +44,7 @@ _IDENTITY = (
     "mask_truncated_completions top_entropy_quantile entropy_coef use_adaptive_entropy entropy_coef_min "
     "entropy_coef_max entropy_coef_delta entropy_target off_policy_mask_threshold use_bias_correction_kl "
     "vllm_importance_sampling_correction vllm_importance_sampling_mode vllm_importance_sampling_clip_max "
-    "vllm_importance_sampling_clip_min"
+    "vllm_importance_sampling_clip_min vllm_max_model_length"
 )
 
 _NEUTRAL = (
@@ -60,7 +60,7 @@ _NEUTRAL = (
     "dataloader_prefetch_factor dataloader_multiprocessing_context ddp_find_unused_parameters ddp_bucket_cap_mb "
     "ddp_broadcast_buffers ddp_static_graph ddp_backend ddp_timeout "
     # grpo: how vllm runs
-    "vllm_model_impl vllm_enable_sleep_mode vllm_gpu_memory_utilization vllm_max_model_length "
+    "vllm_model_impl vllm_enable_sleep_mode vllm_gpu_memory_utilization "
     "vllm_tensor_parallel_size vllm_server_timeout vllm_group_port"
 )
 

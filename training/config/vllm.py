@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from training.config.block import Block
 
@@ -23,6 +24,12 @@ class Vllm(Block):
         min_length=1,
         description="mode process: the Python of the environment that has vLLM; null is posttrain's own.",
     )
+
+    @field_validator("python")
+    @classmethod
+    def home_is_expanded(cls, path: str | None) -> str | None:
+        """`~` is the user's folder, as a shell has it."""
+        return None if path is None else os.path.expanduser(path)
 
     @model_validator(mode="after")
     def each_mode_has_its_own_keys(self) -> Vllm:

@@ -15,6 +15,7 @@ from training.estimate.workload import BYTES, Workload
 ADAPTED_LINEARS = 7
 """Linear layers of a gated block: each adapter keeps its r numbers a token (the input is kept for it in any case)."""
 TILE_POSITIONS = 512
+SHARING_PAYS = 0.8
 """training.head projects so many positions at once; tests hold the two equal."""
 TRL_TILE = (4096, 32768)
 """TRL 1.16's fused head on a GPU: positions x vocabulary entries of one tile (kernels/chunked_logprob.py)."""
@@ -128,10 +129,12 @@ def activation_bytes(shape: Shape, workload: Workload) -> float:
 
 
 def forward_tokens(shape: Shape, workload: Workload) -> int:
-    """Tokens of a micro-batch's forward pass: shared prompts once, unless layers see a sliding window."""
+    """Tokens of a micro-batch's forward pass: shared prompts once, where that pays and no layer sees a window."""
+    plain = workload.rows * workload.sequence_length
     if workload.contexts is None or shape.sliding_layers:
-        return workload.rows * workload.sequence_length
-    return workload.contexts * workload.prompt_length + workload.rows * workload.completion_length
+        return plain
+    shared = workload.contexts * workload.prompt_length + workload.rows * workload.completion_length
+    return shared if shared <= SHARING_PAYS * plain else plain
 
 
 def logit_bytes(shape: Shape, workload: Workload) -> float:

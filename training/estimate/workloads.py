@@ -154,7 +154,8 @@ def compute_dtype(trainer: Mapping[str, Any]) -> Dtype:
 
 def _contexts(stage: GrpoStage, sizes: BatchAlgebra, workload: Workload, fast_paths: bool) -> int | None:
     """Prompts of a micro-batch; sharing completions among ranks by their work may cut one more group."""
-    if workload.device == "gpu" or workload.checkpointing or not fast_paths:
+    drops_out = stage.lora is not None and stage.lora.dropout > 0
+    if workload.device == "gpu" or workload.checkpointing or drops_out or not fast_paths:
         return None
     groups = ceil(workload.micro_batch / sizes.group) + (workload.ranks > 1)
     return min(workload.micro_batch, groups)

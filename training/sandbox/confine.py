@@ -59,7 +59,12 @@ def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report:
         _compile(commands[:-1], environment, threads)
     _limit_one("CPU", job["cpu_s"])
     seccomp.install(os.getpid(), threads)
-    os.execve(commands[-1][0], commands[-1], environment)
+    try:
+        os.execve(commands[-1][0], commands[-1], environment)
+    except OSError:
+        if not run["before"]:
+            raise
+        os._exit(126)  # what was compiled is no program: the answer's fault, not the sandbox's
 
 
 def _compile(commands: list[list[str]], environment: dict[str, str], threads: bool) -> None:
