@@ -14,6 +14,7 @@ from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from tests.stage_runs import learned, run_stage, stage, weights, write_pipeline
 from tests.test_ranks_real import needs_compiler
+from tests.test_reward_model import reward_stage
 from training.changed_world import to_universal
 from training.checkpoint import committed, manifest_facts
 from training.config import load_pipeline
@@ -44,6 +45,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pipeline(
         folder,
         *(stage(kind, folder=folder, rows=20, trainer={"max_steps": STEPS}, **base) for kind in ON_ROWS),
+        reward_stage(folder, steps=STEPS, **base),
         stage("grpo", folder=folder, rows=6, trainer=rounds, **base),
         runtime={"checkpoint_every": None},
     )
@@ -102,7 +104,7 @@ def test_two_ranks_go_on_where_one_stopped(config: Path, on_one_rank: Callable[[
 @needs_compiler
 @pytest.mark.parametrize(
     ("name", "zero_stage", "before", "after"),
-    [("sft", 2, 1, 2), ("sft", 3, 2, 1), ("dpo", 2, 1, 2)],
+    [("sft", 2, 1, 2), ("sft", 3, 2, 1), ("dpo", 2, 1, 2), ("rm", 2, 2, 1)],
 )
 def test_deepspeed_goes_on_with_another_number_of_ranks_through_its_universal_checkpoint(
     config: Path,

@@ -51,10 +51,12 @@ def test_rows_are_shared_only_among_several_ranks(
 def test_a_micro_batch_smaller_than_a_group_says_what_would_hold_it(tiny_model: Path, tmp_path: Path) -> None:
     made = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
     made.args.per_device_train_batch_size, made.num_generations = 2, 4
+    made.args.gradient_accumulation_steps = 2
     (line,) = (line for line in in_words(made, "grpo", allowed=True) if line.startswith("fast paths"))
     assert f"{CONTEXTS} in each micro-batch of 2 (once a group with runtime.micro_batch_size.grpo=4)" in line
-    made.num_generations = 2
-    assert not any("each micro-batch" in line for line in in_words(made, "grpo", allowed=True))
+    for steps, group in ((2, 2), (1, 4)):  # it holds a group; a rank's step holds none
+        made.args.gradient_accumulation_steps, made.num_generations = steps, group
+        assert not any("each micro-batch" in line for line in in_words(made, "grpo", allowed=True))
 
 
 @pytest.mark.parametrize("kind", ["dpo", "grpo"])
