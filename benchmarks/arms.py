@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.against_trl.environments import plain_environments
-from benchmarks.real_stages import ROOT, launch
+from benchmarks.real_stages import ROOT, drop_weights, launch
 from benchmarks.trl_stage import CURVE
 from training.config import load_pipeline
 from training.exit_codes import PREEMPTED
+from training.json_lines import whole_lines
 from training.plan import plan_run
 from training.run_folder import run_path
 
@@ -93,15 +94,14 @@ class Runs:
         folder = self.plan[stage].folder
         if not (folder / "record.json").is_file():
             self.launch(stage)
-            for weights in (folder / "model").glob("*.safetensors"):
-                weights.unlink()
-        return our_curve(_lines(folder / "metrics.jsonl"))
+            drop_weights(folder)
+        return our_curve(whole_lines(folder / "metrics.jsonl"))
 
     def trls(self, stage: str) -> Curve:
         """TRL's curve of a stage, trained unless it is there to its last step."""
         path = self.plan[stage].folder / CURVE
         (block,) = (each for each in self.pipeline.stages if each.name == stage)
-        if not path.is_file() or _lines(path)[-1]["step"] < block.trainer["max_steps"]:
+        if not path.is_file() or whole_lines(path)[-1]["step"] < block.trainer["max_steps"]:
             command = [sys.executable, "-m", "benchmarks.trl_stage", str(self.config), "--stage", stage]
             command += ["--set", self.place]
             environments = plain_environments(self.pipeline.runtime)
@@ -109,7 +109,7 @@ class Runs:
             codes = [rank.wait() for rank in ranks]
             if set(codes) != {PREEMPTED}:
                 raise RuntimeError(f"{stage}: TRL's trainer did not get to its end; exit codes {codes}")
-        return _lines(path)
+        return whole_lines(path)
 
 
 def our_curve(rows: Curve) -> Curve:
@@ -120,7 +120,3 @@ def our_curve(rows: Curve) -> Curve:
         seconds += row["timing_s/step"] - row.get("timing_s/evaluate", 0.0)
         curve.append(row | {"seconds": seconds})
     return curve
-
-
-def _lines(path: Path) -> Curve:
-    return [json.loads(line) for line in path.read_text().splitlines()]

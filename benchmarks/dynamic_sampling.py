@@ -11,12 +11,11 @@ the seconds are not. Stages that are finished in FOLDER are not run again.
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.real_stages import launch
+from benchmarks.real_stages import kept_folder, launch
 
 CONFIG = Path(__file__).with_suffix(".yaml")
 ARMS = ("plain", "dynamic")
@@ -108,8 +107,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of the runs; stages finished there are not repeated")
     parser.add_argument("overrides", nargs="*", metavar="KEY.PATH=VALUE", help="keys of dynamic_sampling.yaml")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        print(table(run((arguments.keep or Path(scratch)).resolve(), arguments.overrides)))
+    with kept_folder(arguments.keep) as folder:
+        print(table(run(folder, arguments.overrides)))
 
 
 if __name__ == "__main__":

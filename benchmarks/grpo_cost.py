@@ -12,7 +12,6 @@ FOLDER are not repeated. Nothing else should run.
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +19,9 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.against_trl.cases import MODEL, STAGE, Case, write_rows
-from benchmarks.against_trl.table import machine
-from benchmarks.real_stages import launch, record_path
+from benchmarks.against_trl.table import machine, write_json
+from benchmarks.real_stages import kept_folder, launch, record_path
+from training.json_lines import whole_lines
 
 PROMPTS = 2
 PHASES = ("step", "generate", "forward_backward")
@@ -93,7 +93,7 @@ def measure(point: Point, steps: int, root: Path) -> dict[str, float]:
     config = folder / "point.yaml"
     config.write_text(json.dumps(pipeline))
     record = record_path(folder, STAGE, lambda: launch("run", str(config), output=sys.stderr))
-    rows = [json.loads(line) for line in (record.parent / "metrics.jsonl").read_text().splitlines()][1:]
+    rows = whole_lines(record.parent / "metrics.jsonl")[1:]
     return {phase: fmean(row[f"timing_s/{phase}"] for row in rows) for phase in PHASES}
 
 
@@ -126,17 +126,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every point's seconds here")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        root = (arguments.keep or Path(scratch)).resolve()
-        root.mkdir(parents=True, exist_ok=True)
+    with kept_folder(arguments.keep) as root:
         base = f"group 8, length 64, 10 layers, {PROMPTS} prompts a step unless named"
         print(f"{machine()}; {base}\n\n{HEAD}", flush=True)
         for axis in points(arguments.only):
             found = [measure(point, arguments.steps, root) for point in axis]
             print("\n".join(lines(axis, found)), flush=True)
             results += [vars(point) | seconds for point, seconds in zip(axis, found, strict=True)]
-            if arguments.json is not None:
-                arguments.json.write_text(json.dumps({"machine": machine(), "points": results}, indent=1) + "\n")
+            write_json(arguments.json, points=results)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ both sample by random numbers of their own. Runs that are finished in FOLDER are
 """
 
 import argparse
-import json
-import tempfile
 from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.against_trl.table import machine
+from benchmarks.against_trl.table import machine, write_json
 from benchmarks.arms import ARMS, Arm, Curve, Work, run_arms
+from benchmarks.real_stages import kept_folder
 
 PARTS = 4
 T_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
@@ -66,13 +65,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 2 <= len(arguments.seeds) <= len(T_95) + 1 or arguments.steps < PARTS:
         parser.error(f"--seeds takes 2 to {len(T_95) + 1} seeds, --steps {PARTS} or more")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (arguments.keep or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with kept_folder(arguments.keep) as folder:
         curves = run_arms(Work("grpo", arguments.steps, model=arguments.model), arguments.seeds, folder)
     print(f"{machine()}\n\n{table(curves)}")
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "curves": curves}, indent=1) + "\n")
+    write_json(arguments.json, curves=curves)
 
 
 if __name__ == "__main__":

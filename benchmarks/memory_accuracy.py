@@ -9,12 +9,11 @@ width is known exactly. About a minute a case on two cores; a case whose record 
 
 import argparse
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.real_stages import launch, record_path, write_rows
+from benchmarks.real_stages import kept_folder, launch, record_path, write_rows
 from training.estimate.known_models import find_config
 from training.estimate.memory import Memory, memory
 from training.estimate.shape import shape_of
@@ -159,10 +158,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder of the runs; those finished there are not repeated")
     arguments = parser.parse_args()
     print("| Case | Ranks | Predicted, GB | Measured, GB | Error | Largest phase |\n|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as scratch:
+    with kept_folder(arguments.keep) as folder:
         for case in CASES:
             if arguments.only in case.name:
-                record = record_of(case, (arguments.keep or Path(scratch)).resolve() / case.name)
+                record = record_of(case, folder / case.name)
                 estimate, real = predicted(case), measured_gb(record)
                 said = case.ranks * estimate.peak / 1e9
                 cells = [case.name, str(case.ranks), f"{said:.2f}", f"{real:.2f}", f"{said / real - 1:+.0%}"]

@@ -11,13 +11,13 @@ finished in FOLDER is not run again. A busy machine shows: nothing else should r
 
 import argparse
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.real_stages import launch, record_path, write_rows
+from benchmarks.real_stages import kept_folder, launch, record_path, write_rows
+from training.json_lines import whole_lines
 
 PROMPT_TOKENS = 44  # what the prompts of `write_pipeline` have at most in the model's chat template
 MODEL = "bundled:smollm2-135m-instruct"
@@ -81,7 +81,7 @@ def measured_s(case: Case, root: Path) -> float:
     folder = root / case.name
     place = f"runtime.runs_dir={folder / 'runs'}"
     record = record_path(folder, "timed", lambda: launch("run", str(write_pipeline(case, folder)), place))
-    steps = [json.loads(line) for line in (record.parent / "metrics.jsonl").read_text().splitlines()]
+    steps = whole_lines(record.parent / "metrics.jsonl")
     return fmean(step["timing_s/step"] for step in steps[1:])
 
 
@@ -100,8 +100,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run the cases whose name contains TEXT")
     parser.add_argument("--keep", type=Path, help="folder of the runs; those finished there are not repeated")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        root = (arguments.keep or Path(scratch)).resolve()
+    with kept_folder(arguments.keep) as root:
         cases = [case for case in CASES if arguments.only in case.name]
         for calibrating in (SFT, GRPO):
             if any(case.by == calibrating.name for case in cases):

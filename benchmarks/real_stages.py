@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,26 @@ def launch(*arguments: str, output: Any = subprocess.PIPE) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, stdout=output, text=True).stdout or ""
 
 
+@contextmanager
+def kept_folder(keep: Path | None) -> Iterator[Path]:
+    """The folder where runs are kept; without one a folder that is gone in the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (keep or Path(scratch)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def drop_weights(folder: Path) -> None:
+    """Remove the weights that were trained under `folder`: nothing measures them, and they are large."""
+    for weights in folder.rglob("*.safetensors"):
+        if not weights.parent.is_symlink():
+            weights.unlink()
+
+
 def record_path(folder: Path, stage: str, run: Callable[[], object]) -> Path:
     """Return the record of a stage under `folder`, after `run` unless it is there; trained weights are removed."""
     pattern = f"runs/*/*-{stage}-*/record.json"
     if not any(folder.glob(pattern)):
         run()
-        for weights in folder.rglob("*.safetensors"):
-            if not weights.parent.is_symlink():
-                weights.unlink()
+        drop_weights(folder)
     return next(folder.glob(pattern))

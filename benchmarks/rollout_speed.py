@@ -8,7 +8,6 @@ processor (which is what can be read on busy cores); packing the weights is in o
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.against_trl.cases import MODEL, prompts
-from benchmarks.against_trl.table import machine
+from benchmarks.against_trl.table import machine, write_json
 
 DRAWS = 8
 SIDES = ("ours", "plain weights", "generate()")
@@ -149,8 +148,7 @@ def main() -> None:
     for batch in arguments.batch:
         results[batch] = turns(bench, batch, arguments.pairs)
         print(line(batch, results[batch]), flush=True)
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "turns": results}, indent=1) + "\n")
+    write_json(arguments.json, turns=results)
 
 
 if __name__ == "__main__":

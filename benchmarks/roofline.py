@@ -15,6 +15,7 @@ from typing import Any
 from training.environment import cpu_model
 from training.estimate.parameters import count
 from training.estimate.shape import shape_of
+from training.json_lines import whole_lines
 
 HEAD = "| Phase | Seconds a step | GFLOP a step | GFLOP/s | of the peak |\n|---|---|---|---|---|"
 
@@ -47,7 +48,7 @@ def read(folder: Path) -> dict[str, Any]:
     round_size = config["trainer"].get("generation_batch_size") or config["batch_size"]
     if config["kind"] != "grpo" or round_size != config["batch_size"]:
         raise SystemExit(f"{folder} is no GRPO stage with a rollout round in every step")
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = whole_lines(folder / "metrics.jsonl")
     shape = shape_of(json.loads((folder / "model" / "config.json").read_text()))
     return phases(rows[1:] or rows, config["batch_size"], count(shape).total)
 

@@ -10,12 +10,11 @@ runs.
 """
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 
-from benchmarks.against_trl.table import machine
+from benchmarks.against_trl.table import machine, write_json
 from benchmarks.arms import ARMS, SUITE, Arm, Curve, Work, run_arms
+from benchmarks.real_stages import kept_folder
 
 STEPS = {"sft": 24, "grpo": 40}
 ACCURACY = f"probe/{SUITE}/accuracy"
@@ -59,13 +58,10 @@ def main() -> None:
     work = Work(
         arguments.stage, arguments.steps or STEPS[arguments.stage], arguments.every, arguments.items, arguments.model
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (arguments.keep or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with kept_folder(arguments.keep) as folder:
         curves = run_arms(work, arguments.seeds, folder)
     print(f"{machine()}\n\n{HEAD}\n" + "\n".join(lines(curves, arguments.at)))
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine(), "curves": curves}, indent=1) + "\n")
+    write_json(arguments.json, curves=curves)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.against_trl.cases import CASES, STAGE, Case, Way, write_rows
 from benchmarks.against_trl.environments import QUIET, plain_environments
-from benchmarks.against_trl.table import TABLE_HEAD, machine, rows_of_table
+from benchmarks.against_trl.table import TABLE_HEAD, machine, rows_of_table, write_json
 from benchmarks.against_trl.turns import Conductor, Side
 from launch.rank_environment import rank_environments
 from launch.rendezvous import local_rendezvous
@@ -127,8 +127,7 @@ def main() -> None:
         for way in arguments.baseline or ["equal", "documented"]:
             results.append(compare(case, way, sources[case.kind], arguments.pairs))
             print("\n".join(rows_of_table(results[-1])), flush=True)
-            if arguments.json is not None:
-                arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1))
+            write_json(arguments.json, results=results)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What the benchmark prints: a ratio with its spread for each kind of work, and the machine it was taken on."""
 
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -67,3 +69,9 @@ def machine() -> str:
 
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, trl {trl.__version__}"
     return f"{os.cpu_count()} cores of {cpu_model()}, {torch.backends.cpu.get_cpu_capability()}; {versions}"
+
+
+def write_json(path: Path | None, **found: Any) -> None:
+    """Write what was found beside the machine, where a file was named."""
+    if path is not None:
+        path.write_text(json.dumps({"machine": machine(), **found}, indent=1) + "\n")
