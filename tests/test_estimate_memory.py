@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from training import head
+from training import head, shared_context
 from training.estimate import activations
 from training.estimate.activations import activation_bytes, forward_tokens, layer_bytes, logit_bytes
 from training.estimate.cache import cache_bytes, cached_numbers
@@ -230,6 +230,9 @@ def test_prompts_that_a_group_shares_are_kept_once_unless_layers_see_a_window() 
     assert forward_tokens(SMOL, once) == 256 + 8 * 44
     assert forward_tokens(replace(SMOL, sliding_layers=2, sliding_window=64), once) == 8 * 300
     assert activation_bytes(SMOL, once) < 0.3 * activation_bytes(SMOL, work)
+    short = replace(once, sequence_length=50, prompt_length=6)  # 6 + 8 x 44 of 8 x 50 tokens: sharing does not pay
+    assert forward_tokens(SMOL, short) == 8 * 50
+    assert activations.SHARING_PAYS == shared_context.WORTH_IT
 
 
 def test_memory_packs_the_linear_layers_to_draw_in_float32_on_a_cpu_alone() -> None:

@@ -90,6 +90,9 @@ def test_training_and_plan_say_how_often_a_source_is_seen(tmp_path: Path) -> Non
         "seen 3.8 times in 2 epochs",
     ]
     assert planned_lines(pipeline, stage) == []  # only the files know how many rows they have
+    limited = pipeline_of(tmp_path, "{mix: [{path: DIR/a.jsonl, limit: 100000}, {path: DIR/b.jsonl, limit: 5}]}")
+    stage = next(stage for stage in limited.stages if stage.name == "sft")
+    assert planned_lines(limited, stage) == []  # a limit is no number of rows either
     made = "{generator: {name: reasoning_gym, families: {gcd: {}}, rows: NUM, completions: bare}, rows: 20}"
     mix = ", ".join(made.replace("NUM", rows) for rows in ("20", "40"))
     pipeline = pipeline_of(tmp_path, f"{{mix: [{mix}]}}")

@@ -67,7 +67,7 @@ def test_a_process_that_dies_says_how_and_during_what(python: str) -> None:
 
 def test_a_killed_process_is_heard_at_once(python: str) -> None:
     engine = EngineProcess(python, {"model": "here"}, threads=1)
-    engine._process.kill()
+    engine._child.process.kill()
     began = time.monotonic()
     with pytest.raises(EngineFailed, match="ended with signal 9 during tell"):
         engine.ask("tell")

@@ -90,11 +90,7 @@ def planned_lines(pipeline: Pipeline, stage: Any) -> list[str]:
     block = stage.data
     if block.mix is None:
         return []
-    known = [
-        None if at_most and part.generator is None and part.stage is None else rows  # a limit tells no number of rows
-        for part in block.mix
-        for rows, at_most in [num_rows(pipeline, part)]
-    ]
+    known = [_rows_there(pipeline, part) for part in block.mix]
     available = [rows for rows in known if rows is not None]
     names = source_names(block)
     if len(available) < len(known):
@@ -106,6 +102,13 @@ def planned_lines(pipeline: Pipeline, stage: Any) -> list[str]:
     if stage.kind != "sample":
         epochs = sizes_of(stage, pipeline.runtime, min(sum(counts), block.limit or sum(counts)), False).epochs
     return epoch_lines(drawn, sum(counts), 1.0 if epochs is None else epochs)
+
+
+def _rows_there(pipeline: Pipeline, part: Any) -> int | None:
+    """How many rows a source has; None where only its data can tell: a limit is none of their number."""
+    if part.generator is None and part.stage is None:
+        return None
+    return num_rows(pipeline, part)[0]
 
 
 def findings_by_source(rows: Rows, found: Examination) -> dict[str, dict[str, Any]]:

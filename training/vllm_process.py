@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import weakref
 from pathlib import Path
 from typing import Any
 
 from training.config.slurm import SECRET_NAME
+from training.piped_child import PipedChild
 
 ROOT = Path(__file__).resolve().parent.parent
 RANK_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -18,27 +18,13 @@ class EngineFailed(RuntimeError):
 
 
 class EngineProcess:
-    """One vLLM, spoken to in JSON lines over two pipes: no port, and its end is heard at once."""
+    """One vLLM, which answers each job with one line."""
 
     def __init__(self, python: str, setup: dict[str, Any], threads: int) -> None:
         """Start it and wait until it is ready: half a minute to some minutes, as long as vLLM takes to load."""
-        jobs, self._jobs = os.pipe()
-        answers_end, answers = os.pipe()
-        command = [python, "-m", "training.vllm_engine", str(jobs), str(answers), str(os.getpid())]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                pass_fds=(jobs, answers),
-                start_new_session=True,
-                env=engine_environment(threads),
-            )
-        finally:
-            os.close(jobs)
-            os.close(answers)
-        self._answers = os.fdopen(answers_end, "rb")
-        self.close = weakref.finalize(self, _end, self._process, self._jobs, os.getpid())
+        self._child = PipedChild([python, "-m", "training.vllm_engine"], engine_environment(threads))
+        self._answers = os.fdopen(self._child.answers, "rb")
+        self.close = weakref.finalize(self, _end, self._child, os.getpid())
         self._ask("start", setup)
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
@@ -46,10 +32,8 @@ class EngineProcess:
         return self._ask(job, {"job": job, **arguments})
 
     def _ask(self, what: str, message: dict[str, Any]) -> dict[str, Any]:
-        rest = memoryview(json.dumps(message).encode() + b"\n")
         try:
-            while rest:
-                rest = rest[os.write(self._jobs, rest) :]
+            self._child.send(message)
             line = self._answers.readline()
         except BrokenPipeError:
             line = b""
@@ -61,16 +45,16 @@ class EngineProcess:
         return answer
 
     def _ended(self) -> str:
-        code = self._process.wait()
+        code = self._child.process.wait()
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _end(process: "subprocess.Popen[bytes]", jobs: int, owner: int) -> None:
+def _end(child: PipedChild, owner: int) -> None:
     """Close the pipe and kill it: it holds nothing that is worth waiting for. A fork of the owner leaves it alone."""
     if os.getpid() == owner:
-        os.close(jobs)
-        process.kill()
-        process.wait()
+        os.close(child.jobs)
+        child.process.kill()
+        child.process.wait()
 
 
 def engine_environment(threads: int) -> dict[str, str]:

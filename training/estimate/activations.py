@@ -128,12 +128,19 @@ def activation_bytes(shape: Shape, workload: Workload) -> float:
     return tokens * ((shape.layers - sparse) * dense + sparse * expert + ends)
 
 
-def forward_tokens(shape: Shape, workload: Workload) -> int:
-    """Tokens of a micro-batch's forward pass: shared prompts once, where that pays and no layer sees a window."""
-    plain = workload.rows * workload.sequence_length
+def forward_tokens(shape: Shape, workload: Workload) -> float:
+    """Tokens of a micro-batch's forward pass at its limits."""
+    work = workload
+    return tokens_with_shared_prompts(shape, work, work.sequence_length, work.prompt_length, work.completion_length)
+
+
+def tokens_with_shared_prompts(shape: Shape, workload: Workload, row: float, prompt: float, completion: float) -> float:
+    """Tokens of a forward pass over a micro-batch of rows of such lengths: shared prompts once, where that pays and no
+    layer sees a window (`training.shared_context`)."""
+    plain = workload.rows * row
     if workload.contexts is None or shape.sliding_layers:
         return plain
-    shared = workload.contexts * workload.prompt_length + workload.rows * workload.completion_length
+    shared = workload.contexts * prompt + workload.rows * completion
     return shared if shared <= SHARING_PAYS * plain else plain
 
 

@@ -9,6 +9,7 @@ gradient and two moments, read, and written but for the gradient). Waiting for t
 from dataclasses import dataclass
 from math import ceil
 
+from training.estimate.activations import tokens_with_shared_prompts
 from training.estimate.adapters import adapter_parameters
 from training.estimate.cache import cached_numbers
 from training.estimate.flops import forward_flops, training_passes
@@ -62,10 +63,10 @@ def update_seconds(shape: Shape, job: Job, lengths: Lengths, device: Device, rat
     """Seconds by phase of one optimizer step, its share of a rollout round included."""
     work = job.workload
     micro_steps = work.accumulation
-    tokens = work.rows * lengths.row
+    plain = work.rows * lengths.row
+    tokens = tokens_with_shared_prompts(shape, work, lengths.row, lengths.prompt, lengths.completion)
     head_share = work.trained_share if work.device == "cpu" else 1.0  # training.head; TRL's head scores every position
-    if work.contexts is not None and not shape.sliding_layers:
-        tokens = work.contexts * lengths.prompt + work.rows * lengths.completion
+    if tokens < plain:  # as many reach the head
         head_share = work.rows * lengths.completion / tokens
     forward = tokens * forward_flops(shape, lengths.row / 2, head_share)
     passes = training_passes(work)

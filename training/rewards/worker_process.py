@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from training.config.slurm import SECRET_NAME
+from training.piped_child import PipedChild
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -20,21 +20,8 @@ class WorkerProcess:
 
     def __init__(self, setup: dict[str, Any], deadline: float) -> None:
         """Start it and send what to load; it says later whether it is ready, by `deadline` (monotonic seconds)."""
-        jobs, self._jobs = os.pipe()
-        self.results, results = os.pipe()
-        command = [sys.executable, "-P", "-m", "training.rewards.worker", str(jobs), str(results), str(os.getpid())]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                pass_fds=(jobs, results),
-                start_new_session=True,
-                env=worker_environment(setup),
-            )
-        finally:
-            os.close(jobs)
-            os.close(results)
+        self._child = PipedChild([sys.executable, "-P", "-m", "training.rewards.worker"], worker_environment(setup))
+        self.results = self._child.answers
         self.ready = False
         self.rows: list[int] = []
         self.at = 0
@@ -44,10 +31,8 @@ class WorkerProcess:
 
     def send(self, message: Any) -> None:
         """Write one line; the death of a worker is heard when its results end."""
-        rest = memoryview(json.dumps(message).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):
-            while rest:
-                rest = rest[os.write(self._jobs, rest) :]
+            self._child.send(message)
 
     def receive(self) -> list[Any] | None:
         """Return the messages that have arrived, None once the worker has died or writes no messages any more."""
@@ -62,14 +47,14 @@ class WorkerProcess:
 
     def has_died(self) -> bool:
         """Whether it has ended by itself."""
-        return self._process.poll() is not None
+        return self._child.process.poll() is not None
 
     def kill(self) -> str:
         """End it and everything in its session; returns how it ended, for people."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
-        for descriptor in (self._jobs, self.results):
+            os.killpg(self._child.process.pid, signal.SIGKILL)
+        code = self._child.process.wait()
+        for descriptor in (self._child.jobs, self.results):
             os.close(descriptor)
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
