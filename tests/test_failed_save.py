@@ -185,4 +185,8 @@ def test_resumed_stage_s_ledger_holds_the_steps_before_its_checkpoint(
     assert len(lines) == 4
     assert ledger["timing_s"]["step"] == pytest.approx(sum(row["timing_s/step"] for row in lines), abs=0.01)
     assert ledger["wall_s"] >= ledger["timing_s"]["step"]
+    last_save_s = ledger["after_last_step_s"]["checkpoint"]
+    assert last_save_s > 0.0
+    saves_s = [row["timing_s/checkpoint"] for row in lines]
+    assert ledger["timing_s"]["checkpoint"] == pytest.approx(sum(saves_s) + last_save_s, abs=2e-3)
     shutil.rmtree(tmp_path)

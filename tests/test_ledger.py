@@ -49,6 +49,22 @@ def test_time_before_begin_belongs_to_no_step() -> None:
     assert ledger.end_step()["step"] == 1.0
 
 
+def test_what_follows_the_last_step_is_in_the_totals_of_its_phases_and_in_no_step() -> None:
+    """A step of 4 s, 1 of them saving; after it 3 s of saving and 2 s of nothing."""
+    clock = Clock()
+    ledger = Ledger(clock)
+    with ledger.timing("checkpoint"):
+        clock.now = 1.0
+    clock.now = 4.0
+    ledger.end_step()
+    with ledger.timing("checkpoint"):
+        clock.now = 7.0
+    clock.now = 9.0
+    ledger.end_training()
+    assert ledger.after_last_step == {"checkpoint": 3.0}
+    assert (ledger.totals["checkpoint"], ledger.totals["step"], ledger.totals["unaccounted"]) == (4.0, 4.0, 3.0)
+
+
 def test_an_unknown_phase_is_refused() -> None:
     with pytest.raises(KeyError, match="not a phase"), Ledger().timing("coffee"):
         pass

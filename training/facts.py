@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from training.balance import Balance
@@ -35,19 +36,26 @@ def tokenizer_facts(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
 def ledger_facts(context: StageContext) -> dict[str, Any]:
     """The stage's account for the record: wall seconds, seconds by phase (mean over ranks), memory of every rank.
 
+    `timing_s` is the sum over the lines of metrics.jsonl and of `after_last_step_s`, which follows the last line.
     With several ranks rank 0 also has each one's host, seconds by phase and own work, and how even they were
     (training.balance).
     """
     own = {"host": platform.node(), "own_s": context.ledger.own_s, "gb": peak_memory_gb()}
-    ranks = gather(context.world, {"timing": context.ledger.totals, **own})
+    own |= {"timing": context.ledger.totals, "after": context.ledger.after_last_step}
+    ranks = gather(context.world, own)
     phases = ranks[0]["timing"]
     facts = {
         "wall_s": round(time.monotonic() - context.started + context.ledger.restored_s, 3),
-        "timing_s": {name: round(sum(r["timing"][name] for r in ranks) / len(ranks), 3) for name in phases},
+        "timing_s": _mean_over(ranks, "timing", phases),
+        "after_last_step_s": _mean_over(ranks, "after", ranks[0]["after"]),
         "overlap_s": {},
         "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
     }
     return facts | (_by_rank(context, ranks) if len(ranks) > 1 and context.world.is_main else {})
+
+
+def _mean_over(ranks: list[dict[str, Any]], part: str, phases: Iterable[str]) -> dict[str, float]:
+    return {name: round(sum(rank[part].get(name, 0.0) for rank in ranks) / len(ranks), 3) for name in phases}
 
 
 def _by_rank(context: StageContext, ranks: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Where the seconds went: exclusive wall time of the main thread by phase, one schema for every trainer.
 
 A phase entered inside another pauses the outer one, so phases never overlap and, with `unaccounted`, sum to `step`.
-A step runs from one optimizer step's end to the next, so logging and saving fall into the step that follows them.
+A step runs from one optimizer step's end to the next, so logging and saving fall into the step that follows them. What
+follows the last step has no line of its own; the totals have it (`end_training`).
 """
 
 import time
@@ -34,6 +35,7 @@ class Ledger:
         self._step_started = self._since
         self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
+        self.after_last_step: dict[str, float] = {}  # of the totals, what no step has: the last checkpoint, above all
         self.own_s = 0.0  # what this rank worked by itself, not waiting for others (training.balance)
         self.restored_s = 0.0  # of the totals' steps, those of earlier attempts at the stage
         self.on_change: Callable[[str | None], None] = lambda phase: None  # hears each phase that begins or goes on
@@ -87,6 +89,14 @@ class Ledger:
         self._step_started = self._since
         self._step = dict.fromkeys(PHASES, 0.0)
         return closed
+
+    def end_training(self) -> None:
+        """Add the phases since the last step's end to the totals, though no step is left to have them: no `step`."""
+        self._charge()
+        self.after_last_step = {name: seconds for name, seconds in self._step.items() if seconds}
+        for name, seconds in self.after_last_step.items():
+            self.totals[name] += seconds
+        self._step = dict.fromkeys(PHASES, 0.0)
 
     def restore(self, totals: dict[str, float]) -> None:
         """Add what the steps up to a checkpoint took; call it once, when they are resumed from."""

@@ -242,7 +242,9 @@ METRICS: dict[str, Metric] = {
     "timing_s/weight_sync": Metric(
         "weight_sync", "s", "Sending weights to the generator, or gathering them for it.", ("grpo",)
     ),
-    "timing_s/checkpoint": Metric("checkpoint", "s", "Saving a checkpoint."),
+    "timing_s/checkpoint": Metric(
+        "checkpoint", "s", "Saving the step before; what follows the last step stands in the record (resume.md)."
+    ),
     "timing_s/evaluate": Metric("evaluate", "s", "The loss on held-out rows (the trainer's own evaluation)."),
     "timing_s/log": Metric("log", "s", "Logging."),
     "timing_s/unaccounted": Metric(

@@ -107,6 +107,7 @@ def run(context: StageContext) -> StageResult:
     for line in seen_lines(context.pipeline, stage, usable):
         context.say(line)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    context.ledger.end_training()
 
     if preemption.requested:
         context.say(f"stopped at step {trainer.state.global_step} {preemption.words()}; run the same command to go on")
