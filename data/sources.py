@@ -17,6 +17,7 @@ from data.errors import UserError
 from data.files import SAMPLE_ROWS, data_files, file_rows
 from data.formats.table import FORMATS_VERSION
 from data.generators import instances
+from data.home import from_home
 from data.hub import hub_licence, hub_rows
 from data.json_rows import Read
 from data.licences import licence_beside
@@ -81,7 +82,7 @@ def _parts(block: Any, identity: dict[str, Any], stage_folder: Callable[[str], P
         made = instances(generator.families, generator.rows, identity["seed"], generator.completions)
         yield _named(block), ((None, row) for row in made)
     elif block.path is not None:
-        for path in data_files(Path(block.path).expanduser()):
+        for path in data_files(from_home(block.path)):
             yield str(path), file_rows(path, str(path))
     elif block.hub is not None:
         yield _named(block), hub_rows(block, identity["commit"])
@@ -122,7 +123,7 @@ def data_identity(
 def _foreign(block: Any, pin: Callable[[str], str], file_hash: Callable[[Path], str]) -> dict[str, Any]:
     """The identity of rows that others made. A folder is its files' hashes in the order of their names."""
     if block.path is not None:
-        path = Path(block.path).expanduser()
+        path = from_home(block.path)
         hashes = [file_hash(file) for file in data_files(path)]
         return {"files": hashes} if path.is_dir() else {"sha256": hashes[0]}
     if block.hub is not None:
@@ -168,7 +169,7 @@ def _licence(block: Any, identity: dict[str, Any]) -> dict[str, str] | None:
     if block.license is not None:
         return {"name": block.license, "from": "the config"}
     if block.path is not None:
-        path = Path(block.path).expanduser()
+        path = from_home(block.path)
         return licence_beside(data_files(path), path if path.is_dir() else None)
     return hub_licence(identity["hub"], identity["commit"]) if block.hub is not None else None
 

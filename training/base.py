@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.home import from_home
 from training.bundled import materialise
 from training.pins import Pins
 
@@ -18,7 +19,7 @@ def locate_model(model: str, pins: Pins) -> Path:
     """Return the local folder of `bundled:NAME`, a path, or a hub id at its pinned commit (downloaded if allowed)."""
     if model.startswith("bundled:"):
         return materialise(model.removeprefix("bundled:"))
-    path = Path(model).expanduser()
+    path = from_home(model)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")

@@ -8,6 +8,7 @@ from typing import Any
 from data.accounting import Rows
 from data.errors import UserError
 from data.files import read_rows
+from data.home import from_home
 from data.normalise import prompt_text
 from training.config.scorers import stage_named
 
@@ -61,7 +62,7 @@ def measured_rates(rows: list[Row], bounds: Any, stage_folder: Callable[[str], P
         assert stage_folder is not None, "a stage's pass rates were asked for without a way to find its folder"
         path = stage_folder(name) / PASS_RATES
     else:
-        path = Path(bounds.measured_by).expanduser()
+        path = from_home(bounds.measured_by)
     known: dict[str, list[float]] = defaultdict(list)
     for number, row in enumerate(read_rows(path)):
         rate = rate_of(row, f"{path} row {number}")

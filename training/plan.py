@@ -12,6 +12,7 @@ from typing import Any, Literal
 from data.errors import UserError
 from data.generalisation import unseen_families
 from data.harder import HARDER_VERSION
+from data.home import from_home
 from data.rewording import REWORDING_VERSION
 from training.benchmarks.identity import benchmark_identity
 from training.config import (
@@ -150,7 +151,7 @@ def _model(model: str, pins: Pins) -> dict[str, Any]:
         name = model.removeprefix("bundled:")
         spec = {key: value for key, value in bundled_spec(name).items() if key not in _NOT_CONTENT}
         return {"bundled": name, **spec}
-    folder = Path(model).expanduser()
+    folder = from_home(model)
     if folder.is_dir():
         files = model_files(folder, hidden=False)
         if not (folder / "config.json").is_file():
@@ -244,7 +245,7 @@ def _difficulty(block: DataBlock) -> dict[str, Any]:
     named = stage_named(measured_by)
     if named is not None:
         return {**how, "data_parent": block.stages.index(named)}
-    return how if measured_by is None else {**how, "sha256": _file_hash(Path(measured_by).expanduser())}
+    return how if measured_by is None else {**how, "sha256": _file_hash(from_home(measured_by))}
 
 
 def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any]:
@@ -259,7 +260,7 @@ def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any
                 {"items": suite.items, "data": _data(pipeline, suite.data, name, pins)}
                 for name, suite in suites.items()
             ],
-            "files": [_file_hash(Path(path).expanduser()) for path in against_files(block.decontaminate)],
+            "files": [_file_hash(from_home(path)) for path in against_files(block.decontaminate)],
         }
     return how if not how else how | {"cleaning": CLEANING_VERSION}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
+from data.home import from_home
 from data.sources import load_rows, rename_columns
 from training.config import DataBlock, Pipeline, load_pipeline
 from training.rehearsal_rows import made_up_rows
@@ -158,7 +159,7 @@ def _tokenizer_folder(model: str) -> Path | None:
 
     if model.startswith("bundled:"):
         return materialise(model.removeprefix("bundled:"))
-    folder = Path(model).expanduser()
+    folder = from_home(model)
     if folder.is_dir():
         return folder
     name, _, revision = model.partition("@")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.home import from_home
 from training.context import StageContext, StageResult
 
 STAGES = {
@@ -128,8 +129,8 @@ def check_scorers(stage: Any) -> None:
 
     if getattr(stage, "judge", None) is not None:
         JudgeCalls(stage.judge, stage.max_error_rate)
-    if stage.reward_model is not None and Path(stage.reward_model.model).expanduser().is_dir():
-        check_reward_model(Path(stage.reward_model.model).expanduser(), stage.reward_model.model)
+    if stage.reward_model is not None and from_home(stage.reward_model.model).is_dir():
+        check_reward_model(from_home(stage.reward_model.model), stage.reward_model.model)
 
 
 def check_data_files(pipeline: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.home import from_home
 from training.record import record_sha256
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def input_artifacts(record: dict[str, Any], parents: Sequence[tuple[Path, dict[s
     if data.get("rows_sha256") and not source.get("stage"):
         known = {key: data.get(key) for key in ("rows_sha256", "rows_in", "rows_kept", "dropped")}
         artifact = _artifact(f"rows-{data['rows_sha256'][:12]}", "dataset", {"source": source, **known})
-        path = Path(str(source.get("path") or "")).expanduser()
+        path = from_home(str(source.get("path") or ""))
         if source.get("path") and path.exists():
             artifact.add_reference(path.resolve().as_uri(), checksum=False)
         yield artifact

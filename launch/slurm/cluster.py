@@ -1,9 +1,9 @@
 """What the cluster has, asked of sinfo before anything is submitted: a job that can never start is refused at once."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from data.errors import UserError
+from data.home import from_home
 from launch.slurm.client import ask
 from launch.slurm.script import Batch
 from training.config.slurm import SECRETS_ELSEWHERE, Slurm
@@ -100,7 +100,7 @@ def check_environment_file(slurm: Slurm) -> None:
     """Refuse a file of secrets that is not there or that others can read."""
     if slurm.environment_file is None:
         return
-    path = Path(slurm.environment_file).expanduser()
+    path = from_home(slurm.environment_file)
     if not path.is_file():
         raise UserError(f"runtime.slurm.environment_file: there is no file {path}")
     if path.stat().st_mode & 0o077:

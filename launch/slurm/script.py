@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.errors import UserError
+from data.home import from_home
 from launch.slurm.jobs import Job
 from training.config import Runtime
 from training.config.slurm import Slurm
@@ -127,7 +128,7 @@ def _preparation(batch: Batch) -> Iterator[str]:
     for name, value in batch.slurm.environment.items():
         yield f"export {name}={shlex.quote(value)}"
     if batch.slurm.environment_file is not None:
-        path = shlex.quote(str(Path(batch.slurm.environment_file).expanduser().absolute()))
+        path = shlex.quote(str(from_home(batch.slurm.environment_file).absolute()))
         yield f"set -a; source {path}; set +a"
     yield from batch.slurm.setup
     yield "export SLURM_EXPORT_ENV=ALL SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK  # what srun would not take over"

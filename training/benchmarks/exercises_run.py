@@ -5,10 +5,10 @@ once more. Languages that this machine cannot run are left out, named in the out
 """
 
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.home import from_home
 from training.benchmarks.exercise_answer import files_written, question, second_question
 from training.benchmarks.exercise_files import Exercise, read_exercises
 from training.benchmarks.exercise_languages import toolchain, why_left_out
@@ -25,7 +25,7 @@ from training.world import gather
 def chosen(block: Exercises) -> tuple[list[Exercise], dict[str, int]]:
     """Return (the exercises that are asked, reason -> number left out): of each language the first `limit`."""
     wanted: dict[str, list[Exercise]] = defaultdict(list)
-    for each in read_exercises(Path(block.path).expanduser()):
+    for each in read_exercises(from_home(block.path)):
         if block.languages is None or each.language in block.languages:
             wanted[each.language].append(each)
     asked, left_out = [], Counter[str]()

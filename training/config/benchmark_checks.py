@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from data.home import from_home
 from training.config.cross_checks import Finding, decodings, unknown_names
 from training.config.generalisation import NAME
 from training.config.pipeline import Pipeline
@@ -27,7 +28,7 @@ def local_files_of_benchmarks_exist(pipeline: Pipeline) -> Iterator[Finding]:
     for name, benchmark in pipeline.benchmarks.items():
         for task, data in ({} if benchmark.lm_eval is None else benchmark.lm_eval.local_data).items():
             for key, path in (("test", data.test), ("fewshot", data.fewshot)):
-                if path is not None and not Path(path).expanduser().is_file():
+                if path is not None and not from_home(path).is_file():
                     at = ("benchmarks", name, "lm_eval", "local_data", task, key)
                     yield at, f"there is no such file (looked in {Path.cwd()})"
 
@@ -35,7 +36,7 @@ def local_files_of_benchmarks_exist(pipeline: Pipeline) -> Iterator[Finding]:
 def folders_of_exercises_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """Every folder of exercises is there."""
     for name, benchmark in pipeline.benchmarks.items():
-        if benchmark.exercises is not None and not Path(benchmark.exercises.path).expanduser().is_dir():
+        if benchmark.exercises is not None and not from_home(benchmark.exercises.path).is_dir():
             yield ("benchmarks", name, "exercises", "path"), f"there is no such folder (looked in {Path.cwd()})"
 
 

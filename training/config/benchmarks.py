@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from training.config.block import Block, Count
+from training.config.place import Place
 
 H6 = {
     "arc_challenge": 25,
@@ -22,8 +23,8 @@ H6 = {
 class LocalData(Block):
     """Rows of one task from files of this machine, in place of the hub's."""
 
-    test: str = Field(description="The rows that are asked: json, jsonl, csv or parquet.")
-    fewshot: str | None = Field(
+    test: Place = Field(description="The rows that are asked: json, jsonl, csv or parquet.")
+    fewshot: Place | None = Field(
         default=None, description="The rows that examples are drawn from, never those asked; needed with shots."
     )
     columns: dict[str, str] = Field(default_factory=dict, description="The task's column name -> the file's.")
@@ -86,7 +87,7 @@ class HumanEval(Block):
 class Exercises(Block):
     """A folder of coding exercises with tests in several languages, laid out as in Aider's polyglot benchmark."""
 
-    path: str = Field(description="The folder; every folder in it with .meta/config.json is an exercise.")
+    path: Place = Field(description="The folder; every folder in it with .meta/config.json is an exercise.")
     languages: list[str] | None = Field(
         default=None, min_length=1, description="Only these: python, javascript, c, cpp, rust; null is all there are."
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data.home import from_home
+
 SHIPPED_DIR = Path(__file__).parent.parent / "chat_templates"
 
 
 def chat_template_path(value: str) -> Path | None:
     """Return the file of a chat template: an existing path, else the shipped template of that name, else None."""
-    own = Path(value).expanduser()
+    own = from_home(value)
     if own.is_file():
         return own
     shipped = SHIPPED_DIR / f"{value}.jinja"

@@ -11,6 +11,7 @@ from training.config.block import Block, Count, Probability
 from training.config.data_cleaning import Cleaning
 from training.config.difficulty import Difficulty
 from training.config.mix import Validation, mixture_mistakes
+from training.config.place import Place
 from training.config.scorers import stage_named
 from training.config.suggest import nearest
 
@@ -87,7 +88,7 @@ class DataBlock(Cleaning):
     """Rows of one source: a generator, files, a hub data set, a function, or what an earlier `sample` stage kept."""
 
     generator: Generator | None = Field(default=None, description="Make the rows with a seeded generator.")
-    path: str | None = Field(
+    path: Place | None = Field(
         default=None,
         description="A json, jsonl, csv, parquet or (for pretrain) txt file, also as .gz or .zst, a folder of them, or "
         "the folder of a finished sample stage; relative to the working directory.",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Probability
+from training.config.place import Place
 
 SUITES = "suites"
 """The word in `against` for every suite that the pipeline evaluates on."""
@@ -19,7 +20,7 @@ SUITES = "suites"
 class Decontaminate(Block):
     """Drop, and count, rows that share n-grams with evaluation items; "suites" alone is short for the defaults."""
 
-    against: list[str] = Field(
+    against: list[Place] = Field(
         default=[SUITES],
         min_length=1,
         description='"suites" (all that this pipeline evaluates on) and files of rows in any format with prompts.',

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Probability
+from training.config.place import Place
 
 
 class Difficulty(Block):
@@ -12,7 +13,7 @@ class Difficulty(Block):
 
     at_least: Probability = Field(default=0.0, description="Least pass rate of a row's prompt; below it is too hard.")
     at_most: Probability = Field(default=1.0, description="Greatest pass rate; above it is too easy.")
-    measured_by: str | None = Field(
+    measured_by: Place | None = Field(
         default=None,
         min_length=1,
         description='"stage:NAME" of an earlier sample stage, or grpo stage with dynamic_sampling, over the same '

@@ -8,6 +8,7 @@ from training.config.benchmarks import Benchmark
 from training.config.block import Block, Name, PipelineName
 from training.config.data_blocks import Suite
 from training.config.decoding import EvaluateBlock
+from training.config.place import Place
 from training.config.runtime import Runtime
 from training.config.stages import Stage
 
@@ -17,10 +18,10 @@ class Pipeline(Block):
 
     name: PipelineName = Field(description="Name of the pipeline and of its run folder.")
     seed: int = Field(default=17, ge=0, description="Seed of everything random in every stage.")
-    model: str = Field(
+    model: Place = Field(
         min_length=1, description='The base model: "bundled:NAME", "hub-org/name@commit-or-branch", or a local folder.'
     )
-    chat_template: str | None = Field(
+    chat_template: Place | None = Field(
         default=None, description="Give the base model this chat template (a shipped name or a file); null keeps it."
     )
     system: str | None = Field(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
+from training.config.place import PlaceFromHome
 from training.config.slurm import Slurm
 from training.config.vllm import Vllm
 
@@ -92,10 +92,10 @@ class Runtime(Block):
         default=100, description="Optimizer steps between checkpoints; null keeps none before a stage's end."
     )
     keep_checkpoints: Count = Field(default=2, description="Newest checkpoints kept while a stage runs.")
-    runs_dir: str = Field(
+    runs_dir: PlaceFromHome = Field(
         default="runs", min_length=1, description="Folder of the run folders, relative to the working directory."
     )
-    deepspeed_config: str | None = Field(
+    deepspeed_config: PlaceFromHome | None = Field(
         default=None, description="A DeepSpeed JSON file passed through; needs zero_stage > 0. Null writes our own."
     )
     master_port: Annotated[int, Field(ge=1024, le=65535)] | None = Field(
@@ -135,11 +135,6 @@ class Runtime(Block):
         "longest into each training stage's profile/, for the steps {steps: [10, 12]}; null profiles nothing.",
     )
     slurm: Slurm | None = Field(default=None, description="What `posttrain submit` asks Slurm for; null: no cluster.")
-
-    @field_validator("runs_dir", "deepspeed_config")
-    @classmethod
-    def a_tilde_is_the_home_folder(cls, path: str | None) -> str | None:
-        return path if path is None else os.path.expanduser(path)
 
     @model_validator(mode="after")
     def wandb_settings_need_wandb(self) -> Runtime:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.errors import UserError
+from data.home import from_home
 from data.own_functions import source_file
 from training.config.cross_checks import Finding
 from training.config.data_blocks import DataBlock
@@ -135,7 +136,7 @@ def difficulties_are_measured(pipeline: Pipeline) -> Iterator[Finding]:
                     f"no sample stage, nor a grpo stage with dynamic_sampling, has this name{nearest(named, known)}; "
                     f"those before it are {counting}",
                 )
-        elif reference is not None and not Path(reference).expanduser().is_file():
+        elif reference is not None and not from_home(reference).is_file():
             yield at, f'there is no such file (looked in {Path.cwd()}); "{STAGE}NAME" is a stage'
 
 
@@ -153,7 +154,7 @@ def reward_models_are_left_merged(pipeline: Pipeline) -> Iterator[Finding]:
 
 def is_model_reference(reference: str) -> bool:
     """Whether a text is the path of a folder here or a hub id with its revision."""
-    return Path(reference).expanduser().is_dir() or HUB_NAME.match(reference) is not None
+    return from_home(reference).is_dir() or HUB_NAME.match(reference) is not None
 
 
 def _samples(pipeline: Pipeline) -> Iterator[tuple[KeyPath, SampleStage]]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
+from training.config.place import Place
 
 REWARD_MODEL = "reward_model"
 """What the scores of a reward model are called among those of the rewards."""
@@ -24,7 +25,7 @@ def stage_named(reference: str | None) -> str | None:
 class RewardModelScore(Block):
     """Score with a reward model: the log-odds that it gives to a conversation, times the weight."""
 
-    model: str = Field(
+    model: Place = Field(
         min_length=1,
         description='"stage:NAME" of an earlier stage of kind reward_model, or a reward model with one output: a local '
         'folder or "org/name@commit-or-branch".',

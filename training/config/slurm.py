@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from training.config.block import Block, Count
+from training.config.place import home_is_known
 
 _TIME = r"^(\d+|\d+:\d{2}|\d+:\d{2}:\d{2}|\d+-\d{1,2}|\d+-\d{1,2}:\d{2}|\d+-\d{1,2}:\d{2}:\d{2})$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
@@ -75,7 +76,7 @@ class Slurm(Block):
     environment: dict[VariableName, Line] = Field(
         default_factory=dict, description="Variables to export, by name; what looks like a secret is refused."
     )
-    environment_file: Line | None = Field(
+    environment_file: Annotated[Line, AfterValidator(home_is_known)] | None = Field(
         default=None, description="A file of NAME=value lines of mode 0600 that the job reads: the place of secrets."
     )
     setup: list[Line] = Field(default_factory=list, description="Shell lines that run before posttrain.")

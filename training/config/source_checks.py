@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.errors import UserError
 from data.formats.table import FORMATS
+from data.home import from_home
 from data.own_functions import source_file
 from data.own_rows import KEY
 from training.config.chat_templates import chat_template_path, shipped_chat_templates
@@ -98,13 +99,13 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
 def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
     """Data files, chat templates and the DeepSpeed file are there."""
     for at, block in data_blocks(pipeline):
-        if block.path is not None and not Path(block.path).expanduser().exists():
+        if block.path is not None and not from_home(block.path).exists():
             yield (*at, "path"), f"there is no such file or folder (looked in {Path.cwd()})"
         for number, path in enumerate([] if block.decontaminate is None else block.decontaminate.against):
-            if path != SUITES and not Path(path).expanduser().exists():
+            if path != SUITES and not from_home(path).exists():
                 yield (*at, "decontaminate", "against", number), f"there is no such file (looked in {Path.cwd()})"
     deepspeed = pipeline.runtime.deepspeed_config
-    if deepspeed is not None and not Path(deepspeed).expanduser().is_file():
+    if deepspeed is not None and not from_home(deepspeed).is_file():
         yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
     templates: list[tuple[KeyPath, str | None]] = [(("chat_template",), pipeline.chat_template)]
     templates += [(("stages", index, "chat_template"), stage.chat_template) for index, stage in _stages(pipeline)]
@@ -139,7 +140,7 @@ def hub_names_have_a_revision(pipeline: Pipeline) -> Iterator[Finding]:
         if block.hub is not None and not HUB_NAME.match(block.hub):
             yield (*at, "hub"), 'must be "org/name@commit-or-branch"'
     model = pipeline.model
-    if model.startswith("bundled:") or Path(model).expanduser().is_dir() or HUB_NAME.match(model):
+    if model.startswith("bundled:") or from_home(model).is_dir() or HUB_NAME.match(model):
         return
     yield ("model",), 'is no folder; write "bundled:NAME", "org/name@commit-or-branch" or the path of a model folder'
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Count, Dtype, Name, PositiveProbability, Probability
+from training.config.place import Place
 from training.config.stage_parts import Gate
 
 
@@ -22,7 +23,7 @@ class StageBase(Block):
     )
     parent: str = Field(default="", description="Filled in when the file is loaded: the name of the parent model.")
     seed: int | None = Field(default=None, description="Seed of everything random here; null is the pipeline's.")
-    chat_template: str | None = Field(
+    chat_template: Place | None = Field(
         default=None, description="Give the model this chat template (a shipped name or a file); null keeps its own."
     )
     allow_template_change: bool = Field(

@@ -12,6 +12,7 @@ from training.config.data_blocks import DataBlock
 from training.config.decoding import Decoding
 from training.config.export import ExportStage
 from training.config.health import DpoHealth, GrpoHealth, Health, SftHealth
+from training.config.place import Place
 from training.config.probe import Probe
 from training.config.rollout_blocks import DynamicSampling, Parity
 from training.config.scorers import Judge, RewardModelScore
@@ -136,7 +137,7 @@ class SampleStage(StageBase):
 
     kind: Literal["sample"] = Field(description="Draw, score and keep.")
     data: DataBlock = Field(description="The prompts.")
-    model: str | None = Field(
+    model: Place | None = Field(
         default=None,
         min_length=1,
         description='A teacher that draws in place of the parent: "bundled:NAME", "org/name@commit-or-branch" or a '

@@ -17,11 +17,13 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from data.home import from_home
 from training.config.block import Block, PipelineName
 from training.config.document import Document
 from training.config.errors import ConfigError, Problem
 from training.config.load import load_pipeline
 from training.config.pipeline import Pipeline
+from training.config.place import Place
 from training.config.suggest import nearest
 from training.config.yaml_file import read_yaml
 
@@ -33,7 +35,7 @@ class Sweep(Block):
     """The file as written."""
 
     name: PipelineName = Field(description="Name of the sweep and of its folder, <runs_dir>/<name>.")
-    config: str = Field(min_length=1, description="The base pipeline's YAML, relative to the working directory.")
+    config: Place = Field(min_length=1, description="The base pipeline's YAML, relative to the working directory.")
     overrides: list[str] = Field(default_factory=list, description="key.path=value texts that hold for every point.")
     grid: dict[str, list[Any]] = Field(
         default_factory=dict, description="Values by key path; every combination is a point."
@@ -93,7 +95,7 @@ def load_sweep(path: Path | str, overrides: Sequence[str] = ()) -> LoadedSweep:
     sweep = _validated(document)
     combinations = sweep.combinations()
     _refuse_repeated(document, combinations)
-    config_path = Path(sweep.config).expanduser()
+    config_path = from_home(sweep.config)
     if not config_path.is_file():
         raise ConfigError([document.problem(("config",), f"there is no such file (looked in {Path.cwd()})")])
     keys = list(dict.fromkeys(key for values in combinations for key in values))
@@ -130,7 +132,7 @@ def _problems(document: Document, error: ValidationError) -> Iterator[Problem]:
         elif details["type"] == "missing":
             yield document.problem(at, f"is missing: {Sweep.model_fields[str(at[0])].description}", show_value=False)
         elif details["type"] == "value_error":
-            yield document.problem((), str(details["ctx"]["error"]))
+            yield document.problem(at, str(details["ctx"]["error"]))
         else:
             field = Sweep.model_fields[str(at[0])]
             yield document.problem(at, f"{details['msg'].lower()}. {field.description}")

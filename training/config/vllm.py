@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from training.config.block import Block
+from training.config.place import PlaceFromHome
 
 
 class Vllm(Block):
@@ -19,17 +19,11 @@ class Vllm(Block):
         "over NCCL by TRL; process: a child of rank 0, weights through a file, also on a CPU.",
     )
     server: str | None = Field(default=None, description="mode server: its address, http://HOST:PORT.")
-    python: str | None = Field(
+    python: PlaceFromHome | None = Field(
         default=None,
         min_length=1,
         description="mode process: the Python of the environment that has vLLM; null is posttrain's own.",
     )
-
-    @field_validator("python")
-    @classmethod
-    def home_is_expanded(cls, path: str | None) -> str | None:
-        """`~` is the user's folder, as a shell has it."""
-        return None if path is None else os.path.expanduser(path)
 
     @model_validator(mode="after")
     def each_mode_has_its_own_keys(self) -> Vllm:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
+from data.home import from_home
 from training.bundled import bundled_spec
 from training.estimate.published import BUNDLED_CONFIGS, KNOWN, published_config
 
@@ -19,7 +20,7 @@ def find_config(model: str) -> dict[str, Any]:
         name = model.removeprefix("bundled:")
         bundled_spec(name)
         return BUNDLED_CONFIGS[name]
-    folder = Path(model).expanduser()
+    folder = from_home(model)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
@@ -40,10 +41,10 @@ def find_config(model: str) -> dict[str, Any]:
 def hub_cache() -> Path:
     """The folder of huggingface_hub's cache, by the same environment variables (huggingface_hub.constants)."""
     if "HF_HUB_CACHE" in os.environ:
-        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+        return from_home(os.environ["HF_HUB_CACHE"])
     if "HF_HOME" in os.environ:
-        return Path(os.environ["HF_HOME"]).expanduser() / "hub"
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "huggingface" / "hub"
+        return from_home(os.environ["HF_HOME"]) / "hub"
+    return from_home(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface" / "hub"
 
 
 def cached_config(model: str) -> Path | None:
