@@ -6,7 +6,6 @@ run folder stays whole when another is removed (docs/adr/013).
 """
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,10 +16,11 @@ from data.errors import UserError
 from training.config.sweep import LoadedSweep, SweepPoint
 from training.pins import Pins, save_pins
 from training.plan import BASE, RunPlan, plan_run
-from training.record import read_record, write_json
+from training.record import read_json, read_record, write_json
 from training.run_folder import RESOLVED_NAME, RunFolder
 
 SWEEP_NAME = "sweep.json"
+_FIX = "remove it, `posttrain sweep` writes it anew from the points' run folders, which it leaves as they are"
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -58,7 +58,12 @@ class SweepFolder:
     def read(self) -> dict[str, object] | None:
         """Return what `sweep.json` holds, or None before it is written."""
         path = self.path / SWEEP_NAME
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        content = read_json(path, _FIX)
+        if "name" not in content:
+            raise UserError(f"{path} names no sweep; {_FIX}")
+        return content
 
     def write(self, content: dict[str, object]) -> None:
         """Write `sweep.json`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from launch.cli import main
 from launch.plan_text import plan_text
 from tests.fake_artifacts import finish, finish_all
 from training.config import load_pipeline
@@ -227,6 +228,29 @@ def test_plan_hub_branch_is_resolved_once_and_kept(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Pins, "_resolve", lambda *arguments: "c" * 40)
     assert plan(tmp_path, "model=org/name@main")["base"].fingerprint == run_plan["base"].fingerprint
     assert plan(tmp_path, f"model=org/name@{'b' * 40}")["base"].fingerprint == run_plan["base"].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"org/name@main": "b', "is not JSON"),
+        ("[]", "holds list, no JSON object"),
+        ('{"org/name@main": "main"}', "org/name@main is pinned to 'main'"),
+        ('{"org/name@main": null}', "org/name@main is pinned to None"),
+    ],
+)
+def test_plan_with_damaged_pins_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, told: str
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "pins.json").write_text(content)
+    (tmp_path / "demo.yaml").write_text(PIPELINE)
+    assert main(["plan", str(tmp_path / "demo.yaml"), "--run-dir", str(run_dir)]) == 2
+    message = capsys.readouterr().err
+    assert told in message
+    assert "remove it: branches are looked up anew" in message
+    assert "Traceback" not in message
 
 
 def test_plan_hub_branch_offline_is_refused(tmp_path: Path) -> None:

@@ -124,6 +124,15 @@ def test_sweep_folder_of_a_run_or_of_another_sweep_is_refused(sweep: LoadedSweep
         SweepFolder(sweep)
 
 
+@pytest.mark.parametrize("content", ['{"name": "bet', "", "[1]", "{}"])
+def test_sweep_with_a_damaged_account_says_what_to_do(sweep: LoadedSweep, content: str) -> None:
+    folder = SweepFolder(sweep)
+    folder.write({"name": "betas"})
+    (folder.path / "sweep.json").write_text(content)
+    with pytest.raises(UserError, match=r"runs/betas/sweep.json .*; remove it, `posttrain sweep` writes it anew"):
+        SweepFolder(sweep)
+
+
 def test_sweep_without_slots_is_refused(sweep: LoadedSweep) -> None:
     with pytest.raises(UserError, match="--parallel 0"):
         run_sweep(SweepRequest(Path("sweep.yaml"), parallel=0))

@@ -4,15 +4,15 @@
 meant. Delete an entry to follow the branch again. No network is used for a commit or for what was pinned before.
 """
 
-import json
 import re
 from pathlib import Path
 
 from data.errors import UserError
-from training.record import write_json
+from training.record import read_json, write_json
 
 PINS_NAME = "pins.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_FIX = "restore it from a backup, or remove it: branches are looked up anew, and stages whose branch has moved since run again"
 
 
 class Pins:
@@ -24,9 +24,13 @@ class Pins:
 
     @classmethod
     def load(cls, run_dir: Path, offline: bool) -> "Pins":
-        """Return the pins of a run folder; none if it is new."""
+        """Return the pins of a run folder; none if it is new. A damaged file raises UserError."""
         path = run_dir / PINS_NAME
-        return cls(json.loads(path.read_text()) if path.is_file() else {}, offline)
+        pinned = read_json(path, _FIX) if path.is_file() else {}
+        for reference, commit in pinned.items():
+            if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+                raise UserError(f"{path}: {reference} is pinned to {commit!r}, no commit of 40 hex digits; {_FIX}")
+        return cls(pinned, offline)
 
     def model(self, reference: str) -> str:
         """Return the commit of the hub model "org/name@revision"."""

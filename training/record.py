@@ -33,6 +33,17 @@ def write_json(path: Path, content: Any) -> None:
     flush(path.parent)
 
 
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """Return the mapping that a file of ours holds; a damaged one raises `UserError` with what to do about it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); {fix}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds {type(content).__name__}, no JSON object; {fix}")
+    return content
+
+
 def flush(path: Path) -> None:
     """Make a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

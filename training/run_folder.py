@@ -4,7 +4,6 @@ Owns the names of what lies in it. Nothing here overwrites an artifact; `pipelin
 present YAML.
 """
 
-import json
 import re
 import shlex
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.errors import UserError
-from training.record import RECORD_NAME, SCHEMA_VERSION, read_record, write_json
+from training.record import RECORD_NAME, SCHEMA_VERSION, read_json, read_record, write_json
 
 if TYPE_CHECKING:
     from training.config import Pipeline
@@ -103,13 +102,7 @@ class RunFolder:
         """Return what `pipeline.resolved.json` holds, or None if there is none."""
         if not self.resolved_path.is_file():
             return None
-        try:
-            resolved = json.loads(self.resolved_path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(
-                f"{self.resolved_path} is not JSON ({error}); remove it, `posttrain run CONFIG` writes it anew"
-            ) from error
-        return resolved if isinstance(resolved, dict) else {}
+        return read_json(self.resolved_path, "remove it, `posttrain run CONFIG` writes it anew")
 
     def write_resolved(
         self,

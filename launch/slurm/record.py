@@ -1,13 +1,12 @@
 """`slurm.json` in a run folder: the jobs that were submitted for the run, so that they can be found and cancelled."""
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from training.record import write_json
+from training.record import read_json, write_json
 
 SLURM_NAME = "slurm.json"
 _SCHEMA_VERSION = 1
@@ -30,14 +29,11 @@ def read_submissions(run_dir: Path) -> list[dict[str, Any]]:
     path = run_dir / SLURM_NAME
     if not path.is_file():
         return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); move it away, and look for the run's jobs with squeue"
-        ) from error
-    submissions: list[dict[str, Any]] = content["submissions"]
-    return submissions
+    fix = "move it away, and look for the run's jobs with squeue"
+    content = read_json(path, fix)
+    if not isinstance(content.get("submissions"), list):
+        raise UserError(f"{path} holds no list of submissions; {fix}")
+    return list(content["submissions"])
 
 
 def submitted_jobs(run_dir: Path) -> list[SubmittedJob]:
