@@ -5,7 +5,6 @@ Clocks of hosts differ, so whether a rank still lives is told from changes that 
 a rank of this host can be asked directly.
 """
 
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from launch.lock import process_birth
+from launch.running import may_live
 from launch.status import headline, host_of, runners
 from training.alarms import ALARMS, in_brief
 from training.balance import balance_words, is_straggling
 from training.json_lines import whole_lines
-from training.rank_state import bad_end, read_rank_states, state_path
+from training.rank_state import bad_end, read_rank_states
 from training.record import read_record
 from training.run_folder import RunFolder
 
 SILENT_AFTER_S = 90.0
 """A heartbeat comes every five seconds; NFS may show a changed file a minute late."""
-STALE_AFTER_S = 600.0
 WAITING, RUNNING, DONE, LEFT = "waiting", "running", "done", "unfinished"
 
 
@@ -136,20 +134,8 @@ def _state(states: list[dict[str, Any]], ended: str | None, folder: Path, runnin
     """running, or how it ended: the outcome of a rank that did not end well; `unfinished` where nobody works on it."""
     if ended is not None:
         return ended
-    alive = running or any(_may_live(state, folder, rank) for rank, state in enumerate(states))
+    alive = running or any(may_live(state, folder, rank) for rank, state in enumerate(states))
     return RUNNING if alive else LEFT
-
-
-def _may_live(state: Mapping[str, Any], folder: Path, rank: int) -> bool:
-    """Whether a rank without an outcome may be at work: its process on this host, the age of its file on another."""
-    if state.get("outcome") is not None:
-        return False
-    if state.get("host") == platform.node():
-        return process_birth(int(state["pid"])) is not None
-    try:
-        return time.time() - state_path(folder, rank).stat().st_mtime < STALE_AFTER_S
-    except OSError:
-        return False
 
 
 def alarms(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from launch.plan_json import plan_json
 from launch.plan_machine import Machine, machine, rank_overrides
 from launch.plan_money import Money
 from launch.plan_text import plan_text
+from launch.running import with_running_stages
 from training.config import load_pipeline
 from training.estimate.estimate import Estimate, estimate
 from training.estimate.hardware import GB
@@ -46,7 +47,7 @@ def plan(request: PlanRequest) -> int:
     pipeline = load_pipeline(request.config_path, [*request.overrides, *ranks])
     folder = RunFolder(run_path(pipeline, request.run_dir))
     folder.check(pipeline.name)
-    run_plan = plan_run(pipeline, folder.path)
+    run_plan = with_running_stages(plan_run(pipeline, folder.path))
     chosen = machine(pipeline.runtime, request.gpu, bool(ranks))
     found = estimate(pipeline, run_plan, chosen.device, request.fill)
     money = _money(request, chosen)

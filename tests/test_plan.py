@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from data.errors import UserError
 from launch.cli import main
 from launch.plan_text import plan_text
+from launch.running import with_running_stages
 from tests.fake_artifacts import finish, finish_all
 from training.config import load_pipeline
 from training.pins import Pins
@@ -228,6 +230,29 @@ def test_plan_hub_branch_is_resolved_once_and_kept(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Pins, "_resolve", lambda *arguments: "c" * 40)
     assert plan(tmp_path, "model=org/name@main")["base"].fingerprint == run_plan["base"].fingerprint
     assert plan(tmp_path, f"model=org/name@{'b' * 40}")["base"].fingerprint == run_plan["base"].fingerprint
+
+
+def test_plan_tells_a_running_stage_from_a_killed_one(tmp_path: Path) -> None:
+    """This process is the rank; then it has ended, and a process that is gone has left no outcome."""
+    folder = plan(tmp_path)["sft"].folder
+    state = {"pid": os.getpid(), "host": platform.node(), "phase": "train", "step": 2, "max_steps": 3, "outcome": None}
+    (folder / "ranks").mkdir(parents=True)
+
+    def planned(**changes: object) -> tuple[str, str]:
+        (folder / "ranks" / "0.json").write_text(json.dumps(state | changes))
+        found = with_running_stages(plan(tmp_path))["sft"]
+        return found.state, found.reason
+
+    assert planned() == ("running", f"running: step 2 of 3, process {os.getpid()} on {platform.node()}")
+    killed = ("interrupted", "run: an earlier attempt left no checkpoint (it had reached step 2 of 3)")
+    assert planned(outcome="failed") == killed
+    assert planned(pid=2**22 + 1) == killed  # beyond the greatest pid of Linux
+    assert (
+        planned(host="elsewhere", phase="load", max_steps=None)[1]
+        == f"running: load, process {os.getpid()} on elsewhere"
+    )
+    os.utime(folder / "ranks" / "0.json", (0, 0))
+    assert with_running_stages(plan(tmp_path))["sft"].state == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from training.record import read_json, write_json
 
 PINS_NAME = "pins.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_FIX = "restore it from a backup, or remove it: branches are looked up anew, and stages whose branch has moved since run again"
+_FIX = "restore it, or remove it: branches are looked up anew, and stages whose branch has moved run again"
 
 
 class Pins:

@@ -44,7 +44,8 @@ from training.record import read_record
 from training.run_folder import RunFolder
 from training.tools import tool_identity
 
-State = Literal["done", "interrupted", "new"]
+State = Literal["done", "running", "interrupted", "new"]
+"""`running` is told by `launch.running`: a folder alone does not say whether somebody works in it."""
 BASE = "base"
 EVALUATION_REWARDS = ("answer", "format")
 """What every evaluation is scored with: accuracy and format rate."""
