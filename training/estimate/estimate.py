@@ -89,7 +89,10 @@ class StageTime:
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """What one stage will take; `why_not` says what could not be estimated. `spent_s` is set once it is done."""
+    """What one stage will take; `why_not` says what could not be estimated. `spent_s` is set once it is done.
+
+    `shape` is that of the model it trains or draws with: its parent's, or its teacher's.
+    """
 
     name: str
     kind: str
@@ -99,6 +102,7 @@ class StageEstimate:
     time: StageTime | None
     spent_s: float | None = None
     why_not: str | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def _stage(
     needed = memory(shape, job.workload)
     fits = None if device is None else fits_on(needed, device)
     time = None if device is None or spent is not None else stage_time(planned, shape, job, device, measured, fill)
-    return StageEstimate(planned.name, planned.kind, job, needed, fits, time, spent)
+    return StageEstimate(planned.name, planned.kind, job, needed, fits, time, spent, shape=shape)
 
 
 def fits_on(needed: Memory, device: Device) -> bool:

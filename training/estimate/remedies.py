@@ -1,6 +1,6 @@
 """The smallest change of a config that makes every stage fit: tried one by one, then together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -70,11 +70,12 @@ class Change:
         return " and ".join(parts)
 
 
-def smallest_change(shape: Shape, jobs: list[Job], device: Device) -> Change | None:
-    """Return the first change after which every job fits on `device`; None where none does."""
+def smallest_change(stages: Sequence[tuple[Shape, Job]], device: Device) -> Change | None:
+    """Return the first change after which every job fits on `device` with its model's shape; None where none does."""
+    jobs = [job for _, job in stages]
     for change in chain(_single(jobs, device), _together(jobs, device)):
-        works = [change.applied(job) for job in jobs]
-        if all(work is not None and fits_on(memory(shape, work), device) for work in works):
+        works = [(shape, change.applied(job)) for shape, job in stages]
+        if all(work is not None and fits_on(memory(shape, work), device) for shape, work in works):
             return change
     return None
 
