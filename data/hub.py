@@ -3,12 +3,16 @@
 Every way in which the hub fails (no network, offline, no such data set, split or file) is a UserError.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
 from data.json_rows import Read
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def hub_rows(block: Any, commit: str) -> Iterator[Read]:
@@ -19,8 +23,11 @@ def hub_rows(block: Any, commit: str) -> Iterator[Read]:
     options = {"streaming": True} if block.streaming else {}
     try:
         loaded = datasets.load_dataset(name, block.subset, split=block.split, revision=commit, **options)
+        _require_commit(loaded, block, commit)
         for row in islice(loaded, block.limit if block.streaming else None):
             yield None, dict(row)
+    except UserError:
+        raise
     except _failures() as error:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
@@ -28,6 +35,22 @@ def hub_rows(block: Any, commit: str) -> Iterator[Read]:
             f"data.hub={block.hub}, split {block.split!r}, subset {block.subset!r} could not be loaded: {reason}."
             f"{_advice(error)}"
         ) from error
+
+
+def _require_commit(loaded: Any, block: Any, commit: str) -> None:
+    """Refuse rows of another commit: when the hub does not answer, datasets 5.2 takes the newest commit that it has
+    prepared, whatever `revision` says (`CachedDatasetModuleFactory`). Prepared files lie in a folder named by commit.
+    """
+    streamed = getattr(getattr(loaded, "_ex_iterable", None), "kwargs", None) or {}
+    files = [file["filename"] for file in getattr(loaded, "cache_files", None) or []] or streamed.get("files") or []
+    folders = {Path(file).parent.name for file in files if isinstance(file, str)}
+    others = sorted(folder for folder in folders if _COMMIT.fullmatch(folder) and folder != commit)
+    if others:
+        name = block.hub.partition("@")[0]
+        raise UserError(
+            f"data.hub={block.hub}: the hub does not answer, and what was fetched here before is commit {others[0]}, "
+            f"not {commit}; write {name}@{others[0]}, or fetch this commit once with a network"
+        )
 
 
 def hub_licence(name: str, commit: str) -> dict[str, str] | None:

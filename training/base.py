@@ -4,6 +4,7 @@ The folder's `model/` is a link to where the weights already lie (package cache,
 a 70B model is not copied. Its record holds the sha256 of every file, so `posttrain lineage` notices a change.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from training.bundled import materialise
 from training.pins import Pins
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def locate_model(model: str, pins: Pins) -> Path:
@@ -21,10 +24,24 @@ def locate_model(model: str, pins: Pins) -> Path:
         return materialise(model.removeprefix("bundled:"))
     path = from_home(model)
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"model: {model} has no config.json; give a folder in transformers format")
+        require_model_files(path, model, "give a folder in transformers format")
         return path.resolve()
     return _hub_snapshot(model, pins)
+
+
+def require_model_files(folder: Path, model: str, fix: str) -> None:
+    """Refuse a folder that lacks config, tokenizer or weights, as a half-fetched one does; `fix` says what to do."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model: {model} has no config.json; {fix}")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(f"model: {model} has no tokenizer ({TOKENIZER_FILES[0]}) in {folder}; {fix}")
+    indices = sorted(folder.glob("*.index.json"))
+    named = {file for index in indices for file in json.loads(index.read_text()).get("weight_map", {}).values()}
+    missing = sorted(file for file in named if not (folder / file).is_file())
+    if missing:
+        raise UserError(f"model: {model} lacks {len(missing)} of {len(named)} weight files, {missing[0]}; {fix}")
+    if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
+        raise UserError(f"model: {model} has no weights (model.safetensors) in {folder}; {fix}")
 
 
 def _hub_snapshot(model: str, pins: Pins) -> Path:
@@ -33,7 +50,7 @@ def _hub_snapshot(model: str, pins: Pins) -> Path:
 
     name, commit, offline = model.partition("@")[0], pins.model(model), pins.offline
     try:
-        return Path(
+        folder = Path(
             snapshot_download(name, revision=commit, allow_patterns=HUB_FILES, local_files_only=offline)
         ).resolve()
     except RepositoryNotFoundError as error:
@@ -41,6 +58,8 @@ def _hub_snapshot(model: str, pins: Pins) -> Path:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         hint = "it is not in the local cache and `offline: true` forbids downloading" if offline else str(error)
         raise UserError(f"model: {name}@{commit} cannot be loaded: {hint}") from error
+    require_model_files(folder, f"{name}@{commit}", f"fetch all of it: hf download {name} --revision {commit}")
+    return folder
 
 
 def link_model(source: Path, folder: Path, name: str = "model") -> Path:

@@ -2,15 +2,22 @@
 
 `pins.json` maps a reference as written ("org/name@main", data sets with "datasets/" before them) to the commit it
 meant. Delete an entry to follow the branch again. No network is used for a commit or for what was pinned before.
+Offline a branch means what it meant when the local cache last fetched it.
 """
 
 import re
 from pathlib import Path
 
 from data.errors import UserError
+from training.hub_cache import RepoKind, cached_commit, cached_commits, cached_repository
 from training.record import read_json, write_json
 
 PINS_NAME = "pins.json"
+FETCH = {
+    "model": "hf download {name} --revision {revision}",
+    "dataset": "python -c \"import datasets; datasets.load_dataset('{name}', revision='{revision}')\"",
+}
+"""How a user fills the cache that an offline run reads; data sets are read from the one `load_dataset` prepares."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FIX = "restore it, or remove it: branches are looked up anew, and stages whose branch has moved run again"
 
@@ -40,34 +47,53 @@ class Pins:
         """Return the commit of the hub data set "org/name@revision"."""
         return self._commit(f"datasets/{reference}", reference, "dataset")
 
-    def _commit(self, key: str, reference: str, repo_type: str) -> str:
+    def _commit(self, key: str, reference: str, kind: RepoKind) -> str:
         name, _, revision = reference.partition("@")
         if _COMMIT.fullmatch(revision):
             return revision
         if key not in self.resolved:
-            self.resolved[key] = self._resolve(name, revision or "main", repo_type)
+            self.resolved[key] = self._resolve(name, revision or "main", kind)
         return self.resolved[key]
 
-    def _resolve(self, name: str, revision: str, repo_type: str) -> str:
-        if self.offline:
-            raise UserError(
-                f"{name}@{revision}: a branch cannot be resolved with `offline: true`; "
-                f"write the commit, {name}@<40 hex digits>"
-            )
-        import httpx
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    def _resolve(self, name: str, revision: str, kind: RepoKind) -> str:
+        return _from_cache(name, revision, kind) if self.offline else _from_hub(name, revision, kind)
 
-        try:
-            commit = HfApi().repo_info(name, revision=revision, repo_type=repo_type, timeout=20).sha
-        except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
-            raise UserError(
-                f"{name}@{revision}: the hub's {repo_type} could not be looked up ({str(error).splitlines()[0]}); "
-                f"write the commit, {name}@<40 hex digits>, or give a local path"
-            ) from error
-        if not commit:
-            raise UserError(f"{name}@{revision}: the hub names no commit for it; write {name}@<40 hex digits>")
-        return commit
+
+def _from_cache(name: str, revision: str, kind: RepoKind) -> str:
+    commit = cached_commit(kind, name, revision)
+    if commit is None:
+        raise UserError(
+            f"{name}@{revision}: offline, and the local cache ({cached_repository(kind, name)}) does not say what "
+            f"{revision} is; fetch it once with a network ({FETCH[kind].format(name=name, revision=revision)}), or "
+            f"write the commit, {name}@<40 hex digits>{_known_commits(name, kind)}"
+        )
+    return commit
+
+
+def _known_commits(name: str, kind: RepoKind) -> str:
+    known = cached_commits(kind, name)
+    return f"; the cache has {', '.join(known)}" if known else ""
+
+
+def _from_hub(name: str, revision: str, kind: RepoKind) -> str:
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    try:
+        commit = HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=20).sha
+    except OfflineModeIsEnabled:  # HF_HUB_OFFLINE in the environment: the user's word, as `offline: true` is
+        return _from_cache(name, revision, kind)
+    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+        cached = cached_commit(kind, name, revision)
+        instead = f"; or set `offline: true` to take the one in the local cache, {cached}" if cached else ""
+        raise UserError(
+            f"{name}@{revision}: the hub's {kind} could not be looked up ({str(error).splitlines()[0]}); "
+            f"write the commit, {name}@<40 hex digits>, or give a local path{instead}"
+        ) from error
+    if not commit:
+        raise UserError(f"{name}@{revision}: the hub names no commit for it; write {name}@<40 hex digits>")
+    return commit
 
 
 def save_pins(run_dir: Path, resolved: dict[str, str]) -> None:

@@ -1,7 +1,6 @@
 """Find a model's config.json without network, torch or a conversion; what is nowhere here has a published table."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from data.errors import UserError
 from data.home import from_home
 from training.bundled import bundled_spec
 from training.estimate.published import BUNDLED_CONFIGS, KNOWN, published_config
+from training.hub_cache import cached_commit, cached_repository, hub_cache
 
 
 def find_config(model: str) -> dict[str, Any]:
@@ -38,22 +38,11 @@ def find_config(model: str) -> dict[str, Any]:
     return published
 
 
-def hub_cache() -> Path:
-    """The folder of huggingface_hub's cache, by the same environment variables (huggingface_hub.constants)."""
-    if "HF_HUB_CACHE" in os.environ:
-        return from_home(os.environ["HF_HUB_CACHE"])
-    if "HF_HOME" in os.environ:
-        return from_home(os.environ["HF_HOME"]) / "hub"
-    return from_home(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface" / "hub"
-
-
 def cached_config(model: str) -> Path | None:
     """The cached config.json of `owner/name[@revision]`: a commit's own snapshot, or the one its branch points at."""
     name, _, revision = model.partition("@")
-    folder = hub_cache() / f"models--{name.replace('/', '--')}"
-    branch = folder / "refs" / (revision or "main")
-    commit = branch.read_text().strip() if branch.is_file() else revision
-    path = folder / "snapshots" / commit / "config.json"
+    commit = cached_commit("model", name, revision or "main") or revision
+    path = cached_repository("model", name) / "snapshots" / commit / "config.json"
     return path if commit and path.is_file() else None
 
 
