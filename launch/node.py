@@ -17,7 +17,7 @@ from pathlib import Path
 from data.errors import UserError
 from launch.hang import HangDoctor
 from launch.nodes import end_path
-from launch.rank_environment import rank_environments, stage_command
+from launch.rank_environment import rank_environments, stage_command, users_threads
 from launch.ranks import Patience, Rank, Watch, run_ranks
 from launch.ranks_end import Halt, RanksEnd, how_it_ended, read_end, write_end
 from launch.rendezvous import Rendezvous
@@ -89,10 +89,12 @@ def run_node(
 
 def world_in_words(runtime: Runtime, environment: Mapping[str, str]) -> str:
     """Say what the ranks were given: "4 ranks on 2 nodes meet at 10.0.0.1:29500, OMP_NUM_THREADS 8"."""
+    taken = runtime.threads_per_process is None and users_threads() is not None
+    whose = " (from your environment; runtime.threads_per_process sets it)" if taken else ""
     count = "1 rank" if runtime.processes == 1 else f"{runtime.processes} ranks"
     nodes = f" on {runtime.nodes} nodes" if runtime.nodes > 1 else ""
     meet = f" meet at {environment['MASTER_ADDR']}:{environment['MASTER_PORT']}" if "MASTER_ADDR" in environment else ""
-    return f"{count}{nodes}{meet}, OMP_NUM_THREADS {environment['OMP_NUM_THREADS']}"
+    return f"{count}{nodes}{meet}, OMP_NUM_THREADS {environment['OMP_NUM_THREADS']}{whose}"
 
 
 class OtherNodes:

@@ -9,7 +9,7 @@ from launch.rendezvous import Rendezvous, local_rendezvous
 from training.config import Runtime
 from training.environment import available_cores, has_accelerator
 from training.walltime import END_TIME_VARIABLE
-from training.world import COLLECTIVE_TIMEOUT_VARIABLE
+from training.world import COLLECTIVE_TIMEOUT_VARIABLE, THREADS_VARIABLE
 
 _ROOT = Path(__file__).resolve().parent.parent
 _LAUNCHER_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -41,6 +41,19 @@ def stage_command(
     return [*command, "--debug"] if debug else command
 
 
+def users_threads(outer: Mapping[str, str] = os.environ) -> int | None:
+    """The threads that the user's own OMP_NUM_THREADS asks for (of "4,2" the outermost 4), or None."""
+    first = outer.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
+def runner_environment(offline: bool, outer: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a runner that we start ourselves, from any folder; it chooses its ranks' threads itself."""
+    (ours,) = rank_environments(Runtime(), offline, outer)
+    del ours[THREADS_VARIABLE], ours["OMP_NUM_THREADS"]
+    return ours | {name: outer[name] for name in ("OMP_NUM_THREADS",) if name in outer}
+
+
 def rank_environments(
     runtime: Runtime,
     offline: bool,
@@ -51,6 +64,7 @@ def rank_environments(
 ) -> list[dict[str, str]]:
     """Return the environment of each rank of one node; a single rank without DeepSpeed gets no process group.
 
+    Threads are the config's, else those of the user's OMP_NUM_THREADS, else the cores divided among the ranks.
     Without a `rendezvous` the ranks meet on this host. `end_time` (seconds since 1970) is when they must have ended.
     """
     local_size = runtime.processes // runtime.nodes
@@ -61,7 +75,8 @@ def rank_environments(
     if not has_accelerator():
         common.setdefault("DS_ACCELERATOR", "cpu")
         common = {**_KEEP_FREED_MEMORY, **common}
-    common["OMP_NUM_THREADS"] = str(runtime.threads_per_process or max(1, available_cores() // local_size))
+    threads = runtime.threads_per_process or users_threads(outer) or max(1, available_cores() // local_size)
+    common["OMP_NUM_THREADS"] = common[THREADS_VARIABLE] = str(threads)
     if end_time is not None:
         common[END_TIME_VARIABLE] = str(end_time)
     if runtime.stall_limit is not None:  # the hang doctor speaks first: it knows more than a collective's timeout

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from data.errors import UserError
 from launch.lock import RunLock
-from launch.rank_environment import rank_environments
+from launch.rank_environment import runner_environment
 from launch.ranks import run_ranks
 from launch.rehearse_acts import How, Saboteur, perform
 from launch.rehearse_jobs import perform_jobs
 from launch.rehearse_table import rehearsal_text
 from launch.run import say
-from training.config import Pipeline, Runtime, load_pipeline
+from training.config import Pipeline, load_pipeline
 from training.plan import RunPlan, plan_run
 from training.rehearsal_overrides import Replacement, gpu_replacements, rehearsal_overrides
 
@@ -111,14 +111,14 @@ def overrides_of(replaced: Sequence[Replacement]) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """The environment of a child without GPU and network, in which our packages are found from any folder."""
-    return {**rank_environments(Runtime(threads_per_process=1), offline=True)[0], "CUDA_VISIBLE_DEVICES": ""}
+    return {**runner_environment(offline=True), "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _make_stand_ins(request: RehearseRequest, pipeline: Pipeline, folder: Path) -> int:
     command = [sys.executable, "-m", "training.rehearsal", str(request.config_path), "--into", str(folder)]
     for override in [*request.overrides, *overrides_of(gpu_replacements(pipeline))]:
         command += ["--set", override]
-    end = run_ranks(command, [child_environment()], lambda rank: folder / "log.txt")
+    end = run_ranks(command, [{**child_environment(), "OMP_NUM_THREADS": "1"}], lambda rank: folder / "log.txt")
     return end.code
 
 

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from launch.rank_environment import rank_environments
+from launch.rank_environment import runner_environment
 from launch.ranks import ended_with_us
 from launch.run import say
 from launch.signals import SignalInbox
 from launch.sweep_devices import gpu_share, threads_share, visible_gpus
 from launch.sweep_folder import PlannedPoint, SweepFolder, bring_in
 from launch.sweep_table import sweep_content
-from training.config import Runtime
 from training.progress import duration
 
 POLL_S = 0.5
@@ -83,7 +82,7 @@ class PointQueue:
         with log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env={**_environment(), **share},
+                env={**runner_environment(offline=False), **share},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -132,10 +131,3 @@ class PointQueue:
         content = sweep_content(self.folder.sweep, self.folder.path, states)
         self.folder.write(content)
         return content
-
-
-def _environment() -> dict[str, str]:
-    """Ours, in which the runner finds our packages from any folder; it sets what its ranks need itself."""
-    inherited = rank_environments(Runtime(), offline=False)[0]
-    del inherited["OMP_NUM_THREADS"]
-    return inherited

@@ -245,12 +245,6 @@ def test_rank_environment_one_deepspeed_rank_has_a_world_of_one() -> None:
     assert environment["HF_HUB_OFFLINE"] == "1"
 
 
-def test_rank_environment_threads_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.rank_environment.available_cores", lambda: 8)
-    assert {e["OMP_NUM_THREADS"] for e in rank_environments(Runtime(processes=2), False, {})} == {"4"}
-    assert rank_environments(Runtime(threads_per_process=3), False, {})[0]["OMP_NUM_THREADS"] == "3"
-
-
 def test_rank_environment_keeps_freed_memory_on_a_cpu_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

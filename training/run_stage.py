@@ -36,7 +36,7 @@ from training.stacks import answer_with_stacks
 from training.stage_record import stage_record
 from training.stop_signals import StopSignals
 from training.tracked_stage import tell_preempted, tell_result, tracked
-from training.world import World, barrier, is_port_taken, leave, read_world
+from training.world import THREADS_VARIABLE, World, barrier, is_port_taken, leave, read_world
 
 NEEDED_UNTIL_RECORDED = ("checkpoints", "merged_parent", ROWS_CACHE, FINISHED_PROMPTS, FINISHED_ANSWERS)
 
@@ -171,12 +171,14 @@ def record_stage(context: StageContext, result: StageResult) -> None:
 
 
 def set_threads(context: StageContext) -> None:
-    """Give each rank the threads the config says, however it was started; several ranks share the cores."""
+    """Give each rank the threads of the config, else those its starter chose; several ranks share the cores."""
     import torch
 
     wanted = context.pipeline.runtime.threads_per_process
+    if wanted is None and THREADS_VARIABLE in os.environ:
+        wanted = int(os.environ[THREADS_VARIABLE])
     if wanted is None and context.world.size > 1:
-        wanted = max(1, available_cores() // context.world.size)
+        wanted = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", context.world.size)))
     if wanted is not None:
         torch.set_num_threads(wanted)
 

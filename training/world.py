@@ -13,6 +13,10 @@ from data.errors import UserError
 
 COLLECTIVE_TIMEOUT_VARIABLE = "POSTTRAIN_COLLECTIVE_TIMEOUT_S"
 """Seconds a rank waits in a collective before torch ends it; unset, torch's own: 30 minutes, 10 under NCCL."""
+THREADS_VARIABLE = "POSTTRAIN_THREADS"
+"""CPU threads that our own starter chose for a rank. Under other launchers it is not set, and OMP_NUM_THREADS says
+nothing there: torchrun and accelerate set it to 1 where the user has not.
+"""
 LONGEST_WORK = timedelta(days=7)
 """How long ranks wait for rank 0 in `others_wait`."""
 LATE_FILE_S = 30.0

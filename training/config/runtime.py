@@ -66,7 +66,8 @@ class Runtime(Block):
         default=0, description="DeepSpeed ZeRO stage; 0 runs without DeepSpeed."
     )
     threads_per_process: Count | None = Field(
-        default=None, description="CPU threads of a rank; null divides the cores among the ranks."
+        default=None,
+        description="CPU threads of a rank; null takes your OMP_NUM_THREADS, or divides the cores among the ranks.",
     )
     deterministic: bool = Field(
         default=False,
