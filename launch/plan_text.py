@@ -89,9 +89,10 @@ def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
     suites = " + ".join(f"{name} {pipeline.suites[name].items}" for name in stage.suites)
     drawn = f" and {stage.draws} draws at temperature {stage.temperature:g}" if stage.draws else ""
     block = stage.generalisation
-    apart = "" if block is None else f", generalisation 5 x {block.items}"
-    beside = f"; benchmarks {', '.join(stage.benchmarks)}" if stage.benchmarks else ""
-    return f"{suites} items, greedy{drawn}{apart}, up to {stage.max_completion_length} tokens{beside}"
+    parts = [f"{suites} items, greedy{drawn}"] if suites else []
+    parts += [] if block is None else [f"generalisation 5 x {block.items}"]
+    asked = [f"{', '.join(parts)}, up to {stage.max_completion_length} tokens"] if parts else []
+    return "; ".join([*asked, *([f"benchmarks {', '.join(stage.benchmarks)}"] if stage.benchmarks else [])])
 
 
 def _surgery(pipeline: Pipeline, stage: SurgeryStage) -> str:

@@ -3,6 +3,7 @@
 from tests.config_files import DPO_STAGE
 
 ROLLOUTS_MISTAKES = {
+    "nothing measured": ("  suites: [easy]", "  suites: []", 6, ["evaluate", "name suites, benchmarks or both"]),
     # rewards and decoding
     "signal": (
         "    rewards: [answer, format]",

@@ -76,6 +76,9 @@ def test_the_last_block_is_the_only_file_and_a_name_above_a_block_chooses_among_
     one = exercise(tmp_path / "one", "python")
     assert files_written("Try:\n```\nx\n```\nBetter:\n```python\ny = 1\n```\n", one) == {"doubling.py": "y = 1\n"}
     assert files_written("```python\ncut off", one) == {}
+    used = "doubling.py\n```python\ny = 1\n```\nUse it so:\n```python\nprint(y)\n```\n"
+    assert files_written(used, one) == {"doubling.py": "y = 1\n"}
+    assert files_written(f"```\nx\n```\n{used}", one) == {"doubling.py": "y = 1\n"}
     two = exercise(tmp_path / "two", "c")
     answer = "src/doubling.c\n```c\nA\n```\n**`doubling.h`**:\n```c\nB\n```\nand\n```c\nC\n```\n"
     assert files_written(answer, two) == {"src/doubling.c": "A\n", "src/doubling.h": "B\n"}
@@ -205,34 +208,33 @@ def test_the_pass_rate_is_after_all_tries_with_the_first_beside_it() -> None:
 def test_an_evaluation_asks_again_with_the_output_and_records_what_was_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two exercises one is solved at the second try; the model itself is replaced, everything else is real."""
+    """Of two exercises one is solved at the second try; the model itself is replaced, everything else is real.
+
+    The evaluation has no suite.
+    """
     for name in ("doubling", "other"):
         write_exercise(tmp_path / "exercises", "python", name)
     write_exercise(tmp_path / "exercises", "go")
     asked: list[list[list[dict[str, str]]]] = []
 
     def draw(self: Decoder, prompts: list[list[dict[str, str]]], *_: Any, **__: Any) -> list[Drawn]:
-        if "Doubling" not in prompts[0][0]["content"]:
-            return [Drawn("a suite's answer", 1, False) for _ in prompts]
         asked.append(prompts)
         wrong, right = "def twice(x):\n    return x + 3\n", RIGHT["python"]["doubling.py"]
         texts = [wrong if place or len(asked) == 1 else right for place in range(len(prompts))]
         return [Drawn(f"```python\n{text}```", 7, False) for text in texts]
 
     monkeypatch.setattr(Decoder, "draw", draw)
-    stage = {"name": "e", "kind": "evaluate", "suites": ["s"], "benchmarks": ["code"]}
-    suite = {"items": 1, "data": {"generator": {"name": "reasoning_gym", "families": {"gcd": {}}}}}
-    tops = {
-        "suites": {"s": suite},
-        "benchmarks": {"code": {"exercises": {"path": str(tmp_path / "exercises"), "timeout_s": 5}}},
-    }
+    stage = {"name": "e", "kind": "evaluate", "benchmarks": ["code"]}
+    tops = {"benchmarks": {"code": {"exercises": {"path": str(tmp_path / "exercises"), "timeout_s": 5}}}}
     config = stage_runs.write_pipeline(tmp_path, stage, **tops)
     assert [stage_runs.run_stage(config, name) for name in ("base", "e")] == [0, 0]
     folder = stage_runs.planned(config, "e").folder
-    found = (read_record(folder) or {})["metrics"]["code"]
+    metrics = (read_record(folder) or {})["metrics"]
+    assert list(metrics) == ["code"]
+    found = metrics["code"]
     assert (found["accuracy"], found["n"], found["first_try"]["accuracy"]) == (0.5, 2, 0.0)
     assert found["left_out"] == {"posttrain runs no tests of go": 1}
     assert [len(chat) for chat in asked[1]] == [3, 3]
     assert "5 != 4" in asked[1][0][-1]["content"]
-    rows = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()][1:]
+    rows = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
     assert [(row["item"], len(row["tries"])) for row in rows] == [("python/doubling", 2), ("python/other", 2)]

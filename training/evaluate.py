@@ -7,6 +7,7 @@ skill; the format rate is reported apart. items.jsonl keeps every answer: compar
 from typing import Any
 
 from data.suites import suite_items
+from training.config import EvaluateStage
 from training.config.generalisation import NAME
 from training.context import StageContext, StageResult
 from training.decode import Decoder, interleave, messages, mine, open_decoder
@@ -32,11 +33,7 @@ def run(context: StageContext) -> StageResult:
     apart, made = ([], {}) if stage.generalisation is None else generalisation_items(context, taken)
     context.ledger.begin()
     decoder = open_decoder(context, stage.dtype, stage.batch_size)
-    context.say(
-        f"{len(items)} items in {len(stage.suites)} suite(s), greedy"
-        + (f" and {stage.draws} draws" * bool(stage.draws))
-        + (f"; {len(apart)} of {NAME}" * bool(apart))
-    )
+    context.say(asked_in_words(stage, len(items), len(apart)))
     rows = over_ranks(context, decoder, items, stage.draws)
     apart_rows = over_ranks(context, decoder, apart, 0)
     scores, benchmark_rows = benchmarks(context, decoder)
@@ -60,6 +57,15 @@ def run(context: StageContext) -> StageResult:
     used = [{"name": name, "version": REWARDS[name].version, "weight": 1.0} for name in ("answer", "format")]
     context.ledger.end_step()
     return StageResult(metrics, None, used, tokenizer_facts(decoder.tokenizer), ["items.jsonl"])
+
+
+def asked_in_words(stage: EvaluateStage, items: int, apart: int) -> str:
+    """Return for example "64 items in 2 suite(s), greedy and 4 draws; benchmarks code"."""
+    drawn = f" and {stage.draws} draws" if stage.draws else ""
+    parts = [f"{items} items in {len(stage.suites)} suite(s), greedy{drawn}"] if items else []
+    parts += [f"{apart} of {NAME}"] if apart else []
+    parts += [f"benchmarks {', '.join(stage.benchmarks)}"] if stage.benchmarks else []
+    return "; ".join(parts)
 
 
 def taken_prompts(context: StageContext) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.config.block import Block, Count, Dtype, PositiveProbability, Temperature
 from training.config.generalisation import Generalisation
@@ -13,7 +13,9 @@ from training.config.generalisation import Generalisation
 class Decoding(Block):
     """Greedy decoding on suites, and optionally n draws per item for sampled pass@1, pass@k and maj@k."""
 
-    suites: list[str] = Field(min_length=1, description="Names of suites to measure on.")
+    suites: list[str] = Field(
+        default_factory=list, description="Names of suites to measure on; none is accepted beside benchmarks."
+    )
     max_completion_length: Count = Field(default=128, description="Longest completion, in tokens.")
     draws: int = Field(default=0, ge=0, description="0 decodes greedily only; n > 0 also draws n samples per item.")
     temperature: Temperature = Field(default=1.0, description="Sampling temperature of the draws.")
@@ -28,6 +30,12 @@ class Decoding(Block):
         default=None,
         description="Also measure whether the model generalises or recalls (docs/evaluation.md); null does not.",
     )
+
+    @model_validator(mode="after")
+    def something_is_measured(self) -> Decoding:
+        if not self.suites and not self.benchmarks:
+            raise ValueError("measures nothing; name suites, benchmarks or both")
+        return self
 
 
 class EvaluateBlock(Decoding):

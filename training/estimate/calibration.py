@@ -215,6 +215,8 @@ def _decoding(
     else:
         suites = [suite for suite in metrics.values() if "mean_tokens" in suite]  # a benchmark may decode nothing
         items = sum(suite["n"] for suite in suites)
+        if not items:
+            return None
         completion = sum(suite["mean_tokens"] * suite["n"] for suite in suites) / items
         drawn = items * (1 + stage.draws)
     job = decoding_job(stage, drawn, ranks, device.kind)

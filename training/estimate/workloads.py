@@ -70,7 +70,8 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
         raise CannotEstimate("it copies weights, as fast as the disk is")
     items = sum(pipeline.suites[name].items for name in stage.suites)
     apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
-    return decoding_job(stage, items * (1 + stage.draws) + apart, runtime.processes, device)
+    drawn = items * (1 + stage.draws) + apart
+    return decoding_job(stage, drawn or None, runtime.processes, device)  # what benchmarks take is not known
 
 
 def decoding_job(
