@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from tests.sandbox_marks import needs_sandbox
 from training.sandbox import levels
 from training.sandbox.levels import LEVELS, check_level, require_level, why_not
 from training.sandbox.runner import Limits, Place, Run, Sandbox, SandboxError, python_command, run_programs
@@ -199,3 +200,18 @@ def _running(mark: str) -> int:
         except OSError:
             continue
     return found
+
+
+@needs_sandbox
+def test_time_of_compilers_is_told_apart_from_the_program_s() -> None:
+    """The program may take 1 s of CPU time; the compiler before it took 1.2 s, which is none of the program's."""
+    spin = "import time\nwhile time.process_time() < 1.2:\n    pass"
+    place = Place("namespaces", Limits(cpu_s=1, wall_s=60, memory_mb=256))
+    (result,) = run_programs(place, [Run(python_command("-c", "pass"), before=(python_command("-c", spin),))], {})
+    assert result.ended_well, result
+    assert result.compile_cpu_s >= 1.2
+    assert result.cpu_s < 1.0
+    broken = Run(python_command("-c", "pass"), before=(python_command("-c", "raise SystemExit(3)"),))
+    (result,) = run_programs(place, [broken], {})
+    assert (result.code, result.stopped) == (3, None)
+    assert result.compile_cpu_s > 0.0

@@ -11,6 +11,7 @@ from training.benchmarks.exercise_files import Exercise
 from training.rewards.extract import visible_text
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})[^`]*$")
+_FILE = re.compile(r"[\w./+-]+\.\w{1,5}")
 
 
 def question(exercise: Exercise) -> str:
@@ -35,27 +36,34 @@ def second_question(exercise: Exercise, output: str) -> str:
 
 
 def files_written(completion: str, exercise: Exercise) -> dict[str, str]:
-    """Return solution file -> text, from blocks under a file's name; in an exercise of one file the last block counts.
+    """Return solution file -> text, the last of the blocks under its name.
 
-    Other files, the tests among them, are not the model's to write and are left as they are. A block that is not
-    closed was cut off and is none.
+    In an exercise of one file, where no block has its name, the last block under no file's name is it. Other files, the
+    tests among them, are not the model's to write and are left as they are. A block that is not closed was cut off and
+    is none.
     """
     found: dict[str, str] = {}
+    unnamed: dict[str, str] = {}
     for named, text in _blocks(visible_text(completion, prompt="")):
         target = _target(named, exercise)
         if target is not None:
             found[target] = text
-    return found
+        elif len(exercise.solution) == 1 and not _FILE.fullmatch(_name_in(named)):
+            unnamed = {next(iter(exercise.solution)): text}
+    return found or unnamed
 
 
 def _target(named: str, exercise: Exercise) -> str | None:
-    """The solution file that a line above a block names; the only one there is, if the line names no file."""
-    name = re.sub(r"^[\s#*`:/>.-]+|[\s*`:]+$", "", named)
+    """The solution file that a line above a block names."""
+    name = _name_in(named)
     for path in exercise.solution:
         if name in (path, PurePosixPath(path).name) or named.rstrip("`*: ").endswith(f"/{path}"):
             return path
-    is_file = re.fullmatch(r"[\w./+-]+\.\w{1,5}", name)
-    return next(iter(exercise.solution)) if len(exercise.solution) == 1 and not is_file else None
+    return None
+
+
+def _name_in(line: str) -> str:
+    return re.sub(r"^[\s#*`:/>.-]+|[\s*`:]+$", "", line)
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:

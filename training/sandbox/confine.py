@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 LOWEST_FREE_FD, HIGHEST_FD = 16, 1 << 16
 MAX_OPEN_FILES = 64
+COMPILED = "compiled in CPU seconds: "
+"""What the report says of the compilers, whose time the process is charged with too."""
 NONE_OF = ("CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO")
 
 
 def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report: int) -> None:
     """Confine this process and exec `run["argv"]`; returns never. Raises before the exec where that cannot be done.
 
-    `streams` become descriptors 0, 1, 2, 3...; `report` is closed by the exec, everything else is closed too.
+    `streams` become descriptors 0, 1, 2, 3...; `report` is told what compilers took and closed by the exec, everything
+    else is closed too.
     """
     os.setsid()
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and programs would inherit that
@@ -56,7 +59,11 @@ def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report:
     environment = {name: value.replace("{scratch}", scratch) for name, value in job["env"].items()}
     commands = [[word.replace("{scratch}", scratch) for word in argv] for argv in [*run["before"], run["argv"]]]
     if run["before"]:
-        _compile(commands[:-1], environment, threads)
+        code = _compile(commands[:-1], environment, threads)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        os.write(report, f"{COMPILED}{used.ru_utime + used.ru_stime}\n".encode())
+        if code != 0:
+            os._exit(code)
     _limit_one("CPU", job["cpu_s"])
     seccomp.install(os.getpid(), threads)
     try:
@@ -67,8 +74,8 @@ def become(job: dict[str, Any], run: dict[str, Any], streams: list[int], report:
         os._exit(126)  # what was compiled is no program: the answer's fault, not the sandbox's
 
 
-def _compile(commands: list[list[str]], environment: dict[str, str], threads: bool) -> None:
-    """Run compilers, which may start processes; the first that fails ends this process with its code.
+def _compile(commands: list[list[str]], environment: dict[str, str], threads: bool) -> int:
+    """Run compilers, which may start processes, up to the first that fails; returns its code, 0 where all ended well.
 
     They are the machine's own programs. What they started and left is killed before the program gets its turn.
     """
@@ -77,9 +84,10 @@ def _compile(commands: list[list[str]], environment: dict[str, str], threads: bo
         _, status = os.waitpid(os.posix_spawn(argv[0], argv, environment), 0)
         code = os.waitstatus_to_exitcode(status)
         if code != 0:
-            os._exit(abs(code))
+            return abs(code)
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
+    return 0
 
 
 def _take(streams: list[int], report: int) -> None:

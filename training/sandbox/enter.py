@@ -15,7 +15,7 @@ import sys
 import time
 
 from training.sandbox import namespaces
-from training.sandbox.confine import become
+from training.sandbox.confine import COMPILED, become
 
 TYPE_CHECKING = False  # as in typing, whose import every sandboxed program would wait for
 if TYPE_CHECKING:
@@ -60,28 +60,32 @@ def do_runs(job: dict[str, Any]) -> list[dict[str, Any]]:
 def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float) -> dict[str, Any]:
     """Run one program to its end or its limits."""
     began = time.monotonic()
-    watched, failure = start(job, run)
+    watched, report = start(job, run)
     watch(watched, min(deadline, began + job["wall_s_each"]), job["output_bytes"])
     _, status, usage = os.wait4(watched.pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    cpu_s = usage.ru_utime + usage.ru_stime
+    failure, compile_cpu_s = report()
+    cpu_s = usage.ru_utime + usage.ru_stime - compile_cpu_s
     if watched.stopped is None and code == -signal.SIGKILL and cpu_s > 0.9 * job["cpu_s"]:
         watched.stopped = "time"
     texts = {name: bytes(printed).decode("utf-8", "replace") for name, printed in watched.printed.items()}
     return {
-        "failure": failure(),
+        "failure": failure,
         "code": code,
         "stopped": watched.stopped,
         "stdout": texts.get("stdout", ""),
         "stderr": texts.get("stderr", ""),
         "cpu_s": cpu_s,
+        "compile_cpu_s": compile_cpu_s,
         "wall_s": time.monotonic() - began,
         "memory_bytes": usage.ru_maxrss * 1024,
     }
 
 
 def start(job: dict[str, Any], run: dict[str, Any]) -> tuple[Watched, Any]:
-    """Start a run; returns it and a function that tells, after its end, why it could not be started (or None)."""
+    """Start a run; returns it and a function that tells, after its end, why it could not be started (or None), and the
+    CPU seconds that its compilers took.
+    """
     standard_input = run["stdin_fd"]
     if standard_input is None:
         standard_input = _file_with(run["stdin"], job["folder"])
@@ -101,11 +105,16 @@ def start(job: dict[str, Any], run: dict[str, Any]) -> tuple[Watched, Any]:
     os.write(tell, b"1")
     os.close(tell)
 
-    def why() -> str | None:
+    def told_before() -> tuple[str | None, float]:
         with os.fdopen(report, "rb") as lines:
-            return lines.read().decode("utf-8", "replace") or None
+            text = lines.read().decode("utf-8", "replace")
+        compile_cpu_s = 0.0
+        if text.startswith(COMPILED):
+            line, _, text = text.partition("\n")
+            compile_cpu_s = float(line.removeprefix(COMPILED))
+        return text or None, compile_cpu_s
 
-    return Watched(pid, {out: "stdout", err: "stderr"}), why
+    return Watched(pid, {out: "stdout", err: "stderr"}), told_before
 
 
 def watch(watched: Watched, deadline: float, output_bytes: int) -> None:

@@ -65,7 +65,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: `code` is the exit code or minus the signal, `stopped` "time" or "output" where we ended it."""
+    """How a run ended: `code` is the exit code or minus the signal, `stopped` "time" or "output" where we ended it.
+
+    `cpu_s` is the program's own, `compile_cpu_s` that of what ran before it; `wall_s` and `memory_bytes` are of both.
+    """
 
     code: int
     stopped: str | None
@@ -74,6 +77,7 @@ class Result:
     cpu_s: float
     wall_s: float
     memory_bytes: int
+    compile_cpu_s: float = 0.0
 
     @property
     def ended_well(self) -> bool:
