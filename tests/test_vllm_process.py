@@ -1,7 +1,9 @@
 """The pipes to vLLM's process, its death, its refusals and its environment; and the checksum both ends agree on."""
 
+import gc
 import json
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -55,6 +57,25 @@ def test_jobs_go_there_and_answers_come_back(python: str, monkeypatch: pytest.Mo
     assert (environment["OMP_NUM_THREADS"], environment["VLLM_CPU_KVCACHE_SPACE"]) == ("3", "7")
     assert environment["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     engine.close()
+
+
+def test_files_it_leaves_in_its_temporary_folder_go_with_it(
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is closed or does not even start."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    engine = EngineProcess(python, {"model": "here"}, threads=1)
+    own = Path(engine.ask("tell")["environment"]["TMPDIR"])
+    assert own.parent == temporary
+    (own / "left").write_text("a rendezvous")
+    engine.close()
+    assert list(temporary.iterdir()) == []
+    with pytest.raises(EngineFailed):
+        EngineProcess(python, {"model": "missing"}, threads=1)
+    gc.collect()
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_process_that_dies_says_how_and_during_what(python: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 import weakref
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,15 @@ class EngineProcess:
     """One vLLM, which answers each job with one line."""
 
     def __init__(self, python: str, setup: dict[str, Any], threads: int) -> None:
-        """Start it and wait until it is ready: half a minute to some minutes, as long as vLLM takes to load."""
-        self._child = PipedChild([python, "-m", "training.vllm_engine"], engine_environment(threads))
+        """Start it and wait until it is ready: half a minute to some minutes, as long as vLLM takes to load.
+
+        Its temporary folder is its own and goes with it: vLLM leaves files of its rendezvous there at every start.
+        """
+        folder = tempfile.mkdtemp(prefix="posttrain-vllm-")
+        environment = {**engine_environment(threads), "TMPDIR": folder}
+        self._child = PipedChild([python, "-m", "training.vllm_engine"], environment)
         self._answers = os.fdopen(self._child.answers, "rb")
-        self.close = weakref.finalize(self, _end, self._child, os.getpid())
+        self.close = weakref.finalize(self, _end, self._child, folder, os.getpid())
         self._ask("start", setup)
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
@@ -49,12 +56,13 @@ class EngineProcess:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _end(child: PipedChild, owner: int) -> None:
-    """Close the pipe and kill it: it holds nothing that is worth waiting for. A fork of the owner leaves it alone."""
+def _end(child: PipedChild, folder: str, owner: int) -> None:
+    """Close the pipe, kill it and remove its folder: nothing of it is worth keeping. A fork of the owner leaves all."""
     if os.getpid() == owner:
         os.close(child.jobs)
         child.process.kill()
         child.process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def engine_environment(threads: int) -> dict[str, str]:
