@@ -12,6 +12,7 @@ from tests.stage_runs import learned, metrics, planned, run_stage, stage, weight
 from tests.test_signal_rows import trainer as grpo_trainer
 from tests.tiny_models import logits, make_model
 from training.estimate.workloads import PACKING_PAYS_FROM
+from training.grpo import complete
 from training.grpo_trainer import GrpoTrainer
 from training.models import load_policy
 from training.packed_linear import PAYS_FROM, packed_linears, why_not_packed
@@ -105,6 +106,19 @@ def test_what_does_not_pay_or_is_not_float32_has_a_reason(tiny_model: Path, tmp_
     assert "adapters" in (why_not_packed(made) or "")
 
 
+def test_weights_are_laid_out_once_a_round(tiny_model: Path, tmp_path: Path) -> None:
+    """They stand until the round ends and serve its drawing alone: in between the model is as it was."""
+    made: Any = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
+    made.args.max_completion_length = PAYS_FROM
+    made.on_rows_done = lambda rows: None
+    first = complete(PROMPTS, 2, made, "0")
+    packed = made.packed
+    assert packed is not None
+    assert complete(PROMPTS, 2, made, "0") == first
+    assert made.packed is packed
+    assert "lm_head" not in packed_layers(made.model)
+
+
 def grpo(folder: Path, steps: int) -> Path:
     trainer = {"max_completion_length": PAYS_FROM, "max_steps": steps}
     return write_pipeline(folder, stage("grpo", folder=folder, trainer=trainer, parity={"every": 1}))
@@ -113,7 +127,8 @@ def grpo(folder: Path, steps: int) -> Path:
 def test_a_stage_that_draws_with_packed_weights_is_trls_and_the_same_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The sampler's log-probabilities are the trainer's within 1e-4, each step's proof says so."""
+    """The sampler's log-probabilities are the trainer's within 1e-4, each step's proof says so; packed weights of the
+    step before would fail it."""
     config = grpo(tmp_path, 2)
     assert run_stage(config, "grpo") == 0
     assert "weights packed for rollouts" in capsys.readouterr().out

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import grpo_cost, learning_curves, rollout_speed, roofline, time_to_accuracy
+from benchmarks import decode_roofline, grpo_cost, learning_curves, rollout_speed, roofline, time_to_accuracy
 from benchmarks.arms import Runs, Work, our_curve
 from benchmarks.grpo_cost import PHASES, Point, departure, points
 from tests.stage_runs import metrics, planned, run_stage, stage, write_pipeline
@@ -47,6 +47,12 @@ def test_roofline_by_hand() -> None:
         "| generate | 4.00 | 800 | 200.0 | 8% |",
         "| forward_backward | 5.00 | 12000 | 2400.0 | 100% |",
     ]
+
+
+def test_decode_roofline_by_hand() -> None:
+    """0.1 s of products: 2 GFLOP make 20 of 50 GFLOP/s, 0.5 GB 5 of 20 GB/s; they are half of a step of 0.2 s."""
+    one = {"products_s": 0.1, "step_s": 0.2, "flops": 2e9, "bytes": 0.5e9}
+    assert decode_roofline.line(8, 2, one, 50e9, 20e9) == "| 8 | 2 | 100 | 20 (40%) | 5.0 (25%) | 200 | 50% |"
 
 
 def test_rollout_speed_compares_tokens_a_second_turn_by_turn() -> None:

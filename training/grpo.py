@@ -16,7 +16,7 @@ from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
 from training.model_reward import open_model_reward
 from training.models import eos_ids
-from training.packed_linear import packed_linears, why_not_packed
+from training.packed_linear import PackedLinears, why_not_packed
 from training.parity import ParityProof
 from training.reward_functions import RewardAdapter, stage_scorer
 from training.rollout import Observe, Sampling, generate
@@ -109,8 +109,9 @@ def complete(
         trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
     ) as model:
         eos = eos_ids(model, trainer.processing_class)
-        packs = prompt_ids and trainer.fast_paths and why_not_packed(trainer) is None
-        with packed_linears(model) if packs else nullcontext(), trainer.accelerator.autocast():
+        if trainer.packed is None and prompt_ids and trainer.fast_paths and why_not_packed(trainer) is None:
+            trainer.packed = PackedLinears(model)
+        with trainer.packed.in_use() if trainer.packed else nullcontext(), trainer.accelerator.autocast():
             return generate(
                 model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, trainer.on_rows_done, observe=observer
             )

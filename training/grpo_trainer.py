@@ -20,6 +20,7 @@ from trl import GRPOTrainer
 from training.alike_rows import Batch, group_alike, may_reorder
 from training.balanced_rows import balance, can_balance
 from training.dynamic_sampling import DynamicSampling
+from training.packed_linear import PackedLinears
 from training.parity import ParityProof
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
@@ -37,6 +38,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     draw_turn: Callable[[list[list[int]], "GrpoTrainer"], list[list[int]]]
     turns = 0  # of the present rollout round, after the first
     dynamic: DynamicSampling | None = None
+    packed: PackedLinears | None = None  # from a round's first draw to its end: refills and turns share them
     fast_paths = True
     _buffered_inputs: list[Batch] | None
 
@@ -57,6 +59,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         if self.dynamic is not None and (before is None or not mid_round(self)):
             generation_batch = self.dynamic.begin(self, generation_batch, rounds_begun(self))
         inputs = super()._prepare_inputs(generation_batch)
+        self.packed = None
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
             self.on_round(self)

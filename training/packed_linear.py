@@ -39,20 +39,32 @@ def why_not_packed(trainer: Any) -> str | None:
     return None if any(_packable(module) for module in trainer.model.modules()) else "no plain linear layers"
 
 
+class PackedLinears:
+    """Packed copies of the weights of every plain float32 linear layer of a model on the CPU, as they are now.
+
+    They have no backward pass. Other layers, such as quantised ones, stay as they are.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._forwards = [(module, _packed_forward(module)) for module in model.modules() if _packable(module)]
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, the layers compute from the copies."""
+        try:
+            for module, forward in self._forwards:
+                module.forward = forward
+            yield
+        finally:
+            for module, _ in self._forwards:
+                module.__dict__.pop("forward", None)
+
+
 @contextmanager
 def packed_linears(model: nn.Module) -> Iterator[None]:
-    """Inside, every plain float32 linear layer of `model` on the CPU computes from a packed copy of its weight.
-
-    The copy is of the weight at entry and has no backward pass. Other layers, such as quantised ones, stay as they are.
-    """
-    packed = [module for module in model.modules() if _packable(module)]
-    try:
-        for module in packed:
-            module.forward = _packed_forward(module)
+    """Inside, `model` computes from packed copies of its weights at entry."""
+    with PackedLinears(model).in_use():
         yield
-    finally:
-        for module in packed:
-            module.__dict__.pop("forward", None)
 
 
 def _packable(module: nn.Module) -> bool:
