@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from training.plan import plan_run
 from training.run_folder import RunFolder, run_path
 
 DOES_NOT_FIT = 2
+NO_TERMINAL = 120
+"""Columns of what is piped or written to a file; COLUMNS says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def plan(request: PlanRequest) -> int:
     if request.as_json:
         print(json.dumps(plan_json(pipeline, run_plan, found, chosen, money, change), indent=2, ensure_ascii=False))
     else:
-        print(f"{plan_text(pipeline, run_plan)}\n\n{estimate_text(found, money)}")
+        width = shutil.get_terminal_size(fallback=(NO_TERMINAL, 24)).columns
+        print(f"{plan_text(pipeline, run_plan)}\n\n{estimate_text(found, money, width)}")
     if not found.too_big:
         return 0
     print(f"posttrain: {verdict(found, chosen, change)}", file=sys.stderr, flush=True)
