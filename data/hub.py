@@ -71,17 +71,17 @@ def _failures() -> tuple[type[Exception], ...]:
     """What the hub's libraries raise: OSErrors for a missing network and data set, ValueErrors for an unknown split,
     RuntimeErrors for a data set that is a script.
     """
-    import httpx
     import pyarrow
     import yaml
     from datasets.exceptions import DatasetsError
+    from huggingface_hub.utils import httpx  # the client it uses itself: httpx2 since 2.4
 
     return (OSError, ValueError, RuntimeError, httpx.HTTPError, pyarrow.ArrowException, DatasetsError, yaml.YAMLError)
 
 
 def _advice(error: Exception) -> str:
-    import httpx
     from huggingface_hub import constants
+    from huggingface_hub.utils import httpx
 
     if constants.HF_HUB_OFFLINE:
         return " The hub is offline (HF_HUB_OFFLINE): fetch this commit once with a network, or give the files as path"

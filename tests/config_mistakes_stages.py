@@ -131,6 +131,12 @@ STAGES_MISTAKES = {
     "fraction for an int": ("learning_rate: 1e-4", "max_steps: 2.5", 15, ["= 2.5: must be a whole number"]),
     "number for a bool": ("learning_rate: 1e-4", "packing: 1", 15, ["= 1: must be true or false"]),
     "null where there is none": ("learning_rate: 1e-4", "max_steps: null", 15, ["= null: must be a whole number"]),
+    "no steps": (
+        "learning_rate: 1e-4",
+        "max_steps: 0",
+        15,
+        ["= 0: would train by epochs, as -1 does"],
+    ),
     "nan": ("learning_rate: 1e-4", "learning_rate: .nan", 15, ["must be a finite number"]),
     "refused field": ("learning_rate: 1e-4", "output_dir: x", 15, ["is not set here", "runtime.runs_dir"]),
     "refused template": ("learning_rate: 1e-4", "chat_template_path: x", 15, ["write the stage's chat_template"]),

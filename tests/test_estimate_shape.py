@@ -83,10 +83,17 @@ def test_find_config_bundled_model_equals_the_one_that_is_made() -> None:
     assert shape_of(made) == shape_of(find_config("bundled:tiny-random"))
 
 
-@pytest.mark.parametrize("model_type", ["rwkv9", None])
-def test_shape_of_unknown_architecture_is_refused_by_name(model_type: str | None) -> None:
-    with pytest.raises(UserError, match=rf"architecture {model_type!r} is not known .* llama, mistral"):
-        shape_of({"model_type": model_type})
+def test_shape_of_unknown_architecture_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"architecture 'rwkv9' is not known .* llama, mistral"):
+        shape_of({"model_type": "rwkv9"})
+    with pytest.raises(UserError, match=r"config\.json names no architecture"):
+        shape_of({})
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_size", 0), ("num_hidden_layers", "two"), ("vocab_size", None)])
+def test_shape_of_a_config_without_its_sizes_is_refused(key: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"{key} = {value!r} in its config.json: must be a whole number above 0"):
+        shape_of({**KNOWN["deepseek-v3"], key: value})
 
 
 def test_shape_of_deepseek_v3_has_latent_attention_and_58_sparse_layers() -> None:

@@ -61,13 +61,10 @@ def test_branch_offline_that_is_not_cached_names_the_fix(hub: Path, reference: s
 
 
 def test_branch_without_a_network_does_not_fall_back_in_silence(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise httpx.ConnectError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.HfApi.repo_info", fail)
-    with pytest.raises(UserError, match=f"no route to host.*or set `offline: true` to take.*{OLD}"):
+    """The real client, at an address where nothing listens."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=rf"could not be looked up \(.*or set `offline: true` to take.*{OLD}"):
         Pins({}, offline=False).model("org/tiny@main")
 
 

@@ -76,9 +76,9 @@ def _known_commits(name: str, kind: RepoKind) -> str:
 
 
 def _from_hub(name: str, revision: str, kind: RepoKind) -> str:
-    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.utils import httpx  # the client it uses itself: httpx2 since 2.4
 
     try:
         commit = HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=20).sha

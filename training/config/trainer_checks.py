@@ -39,5 +39,7 @@ def _text(document: Document, at: KeyPath, kind: str, name: str, value: Any) -> 
         return f"is not set here: {treatment.reason}"
     if isinstance(value, float) and not math.isfinite(value):
         return "must be a finite number"
+    if name == "max_steps" and value == 0:
+        return "would train by epochs, as -1 does; write 1 or more, or leave it out"
     words = unaccepted(kind, name, value)
     return None if words is None else f"must be {words}"

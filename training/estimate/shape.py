@@ -69,9 +69,18 @@ class Shape:
         return self.layers - (0 if self.experts is None else self.experts.layers)
 
 
+SIZES = (
+    "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size", "vocab_size",
+    "max_position_embeddings",
+)  # fmt: skip
+"""What every config has to say, if only by its architecture's defaults."""
+
+
 def shape_of(config: dict[str, Any]) -> Shape:
     """Return the shape of a `config.json`; keys it leaves out have the architecture's defaults."""
     model_type = config.get("model_type")
+    if model_type is None:
+        raise UserError("model: its config.json names no architecture (model_type); give a transformers model's folder")
     if model_type not in FAMILIES:
         raise UserError(
             f"model: the architecture {model_type!r} is not known to the planner, so its size cannot be told; "
@@ -79,6 +88,9 @@ def shape_of(config: dict[str, Any]) -> Shape:
         )
     family = FAMILIES[model_type]
     sizes = {**family.defaults, **config}
+    for key in SIZES:
+        if type(sizes.get(key)) is not int or sizes[key] < 1:
+            raise UserError(f"model: {key} = {sizes.get(key)!r} in its config.json: must be a whole number above 0")
     layers, heads, hidden = sizes["num_hidden_layers"], sizes["num_attention_heads"], sizes["hidden_size"]
     attention_bias = bool(sizes.get(family.bias_key, False))
     window, sliding_layers = _sliding(sizes, family)
