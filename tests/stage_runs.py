@@ -12,7 +12,7 @@ from training.plan import PlannedStage, plan_run
 from training.run_stage import main
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-MEASURED = ("timing_s", "perf/", "rank/", "step_time")
+MEASURED = ("timing_s", "overlap_s", "perf/", "rank/", "step_time")
 """Metrics that differ from run to run: times, memory and what follows from them."""
 
 

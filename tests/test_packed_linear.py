@@ -98,9 +98,9 @@ def test_what_does_not_pay_or_is_not_float32_has_a_reason(tiny_model: Path, tmp_
     made.args.max_completion_length = PAYS_FROM
     assert why_not_packed(made) is None
     assert PAYS_FROM == PACKING_PAYS_FROM
-    made.use_vllm = True
+    made.by_vllm = True
     assert why_not_packed(made) == "vLLM draws"
-    made.use_vllm, made.args.bf16 = False, True
+    made.by_vllm, made.args.bf16 = False, True
     assert why_not_packed(made) == "in float32 only"
     made.args.bf16, made.model = False, get_peft_model(made.model, LoraConfig(r=2))
     assert "adapters" in (why_not_packed(made) or "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from training.balance import Balance
 from training.context import StageContext
 from training.json_lines import whole_lines
+from training.ledger import most_beside
 from training.models import special_tokens, template_sha256
 from training.world import gather, peak_memory_gb
 
@@ -41,14 +42,14 @@ def ledger_facts(context: StageContext) -> dict[str, Any]:
     (training.balance).
     """
     own = {"host": platform.node(), "own_s": context.ledger.own_s, "gb": peak_memory_gb()}
-    own |= {"timing": context.ledger.totals, "after": context.ledger.after_last_step}
+    own |= {"timing": context.ledger.totals, "after": context.ledger.after_last_step, "overlap": context.ledger.overlap}
     ranks = gather(context.world, own)
     phases = ranks[0]["timing"]
     facts = {
         "wall_s": round(time.monotonic() - context.started + context.ledger.restored_s, 3),
         "timing_s": _mean_over(ranks, "timing", phases),
         "after_last_step_s": _mean_over(ranks, "after", ranks[0]["after"]),
-        "overlap_s": {},
+        "overlap_s": {name: round(s, 3) for name, s in most_beside([rank["overlap"] for rank in ranks]).items()},
         "peak_memory_gb": [round(r["gb"], 3) for r in ranks],
     }
     return facts | (_by_rank(context, ranks) if len(ranks) > 1 and context.world.is_main else {})

@@ -4,19 +4,22 @@ Rollouts come from `training.rollout` through TRL's `rollout_func`, scores from 
 feed several optimizer steps (`generation_batch_size`, `num_iterations`); both are named in the metrics.
 """
 
+import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 from trl.models.utils import unwrap_model_for_generation
 
-from training import vllm_rollout
+from training import one_step_off, vllm_rollout
 from training.context import StageContext
+from training.copied_policy import CopiedPolicy
 from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
 from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
 from training.model_reward import open_model_reward
 from training.models import eos_ids
-from training.packed_linear import PackedLinears, why_not_packed
+from training.packed_linear import PackedLinears, packed_linears, why_not_packed
 from training.parity import ParityProof
 from training.reward_functions import RewardAdapter, stage_scorer
 from training.rollout import Observe, Sampling, generate
@@ -38,16 +41,21 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
         common["processing_class"] = tokenizer_for_tools(common["processing_class"], context.stage.name)
         names = ", ".join(spec.called for spec in context.stage.tools)
         context.say(f"tools: {names}, called by TRL between turns; every turn is drawn by posttrain")
-    by_vllm = context.stage.rollout == "vllm"
+    by_vllm, off_policy = context.stage.rollout == "vllm", context.stage.one_step_off_policy
+    copied = copy.deepcopy(common["model"]) if off_policy and not by_vllm else None
     trainer = GrpoTrainer(
         train_dataset=shared_dataset(rows, context),
         reward_funcs=adapter.functions,
-        rollout_func=vllm_rollout.rollout if by_vllm else rollout,
+        rollout_func=one_step_off.rollout if off_policy else vllm_rollout.rollout if by_vllm else rollout,
         tools=tools or None,
         **common,
     )
+    trainer.by_vllm = by_vllm
     if by_vllm:
         vllm_rollout.attach(context, trainer)
+    if off_policy:
+        sampler = trainer.vllm_generation if by_vllm else CopiedPolicy(copied, trainer, decode_copies)
+        one_step_off.attach(context, trainer, sampler)
     trainer.on_round, trainer.scorer = RoundLog(context, adapter), adapter.scorer
     trainer.parity = ParityProof(context)
     trainer.draw_turn = next_turn
@@ -102,19 +110,51 @@ def complete(
     prompt_ids: list[list[int]], draws: int, trainer: GrpoTrainer, name: str, observer: Observe | None = None
 ) -> list[list[int]]:
     """Draw `draws` completions of each prompt with the random numbers of `name` on this rank."""
+    gathers = trainer.args.ds3_gather_for_generation
+    with unwrap_model_for_generation(
+        trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=gathers
+    ) as model:
+        if trainer.packed is None and prompt_ids and packs(trainer):
+            trainer.packed = PackedLinears(model)
+        with trainer.packed.in_use() if trainer.packed else nullcontext():
+            return decode(model, prompt_ids, draws, trainer, name, trainer.on_rows_done, observer)
+
+
+def decode_copies(
+    model: Any,
+    prompt_ids: list[list[int]],
+    trainer: GrpoTrainer,
+    name: str,
+    on_rows_done: Callable[[int], None],
+    observe: Observe,
+) -> list[list[int]]:
+    """Draw a completion of each prompt, copies of which stand together, as `draw` would, from any whole model."""
+    unique, draws = group_copies(prompt_ids)
+    with packed_linears(model) if packs(trainer) else nullcontext():
+        return decode(model, unique, draws, trainer, name, on_rows_done, observe)
+
+
+def packs(trainer: GrpoTrainer) -> bool:
+    """Whether rollouts multiply with packed weights."""
+    return trainer.fast_paths and why_not_packed(trainer) is None
+
+
+def decode(
+    model: Any,
+    prompt_ids: list[list[int]],
+    draws: int,
+    trainer: GrpoTrainer,
+    name: str,
+    on_rows_done: Callable[[int], None],
+    observe: Observe | None,
+) -> list[list[int]]:
+    """Draw `draws` completions of each prompt from `model` as the trainer's arguments say."""
     args = trainer.args
     sampling = Sampling(args.max_completion_length, args.temperature, args.top_p)
     seed = derived_seed(args.seed, f"rollout:{name}:{trainer.accelerator.process_index}")
-    with unwrap_model_for_generation(
-        trainer.model_wrapped, trainer.accelerator, gather_deepspeed3_params=args.ds3_gather_for_generation
-    ) as model:
-        eos = eos_ids(model, trainer.processing_class)
-        if trainer.packed is None and prompt_ids and trainer.fast_paths and why_not_packed(trainer) is None:
-            trainer.packed = PackedLinears(model)
-        with trainer.packed.in_use() if trainer.packed else nullcontext(), trainer.accelerator.autocast():
-            return generate(
-                model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, trainer.on_rows_done, observe=observer
-            )
+    eos = eos_ids(model, trainer.processing_class)
+    with trainer.accelerator.autocast():
+        return generate(model, prompt_ids, draws, sampling, eos, seed, ROLLOUT_ROWS, on_rows_done, observe=observe)
 
 
 def group_copies(prompts: list[Any]) -> tuple[list[Any], int]:

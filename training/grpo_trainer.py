@@ -12,7 +12,7 @@ Its checkpoints hold the rollout buffer and the micro-step count of each rank (`
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from trl import GRPOTrainer
@@ -25,6 +25,9 @@ from training.parity import ParityProof
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
+
+if TYPE_CHECKING:
+    from training.one_step_off import OneStepOff
 
 
 class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
@@ -39,6 +42,9 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     turns = 0  # of the present rollout round, after the first
     dynamic: DynamicSampling | None = None
     packed: PackedLinears | None = None  # from a round's first draw to its end: refills and turns share them
+    one_step_off: "OneStepOff | None" = None
+    by_vllm = False
+    """Whether vLLM draws; TRL's `use_vllm` is also true for another sampler that it is to correct for."""
     fast_paths = True
     _buffered_inputs: list[Batch] | None
 
@@ -62,6 +68,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         self.packed = None
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
+            if self.one_step_off is not None:
+                self.one_step_off.note(buffer)
             self.on_round(self)
             if self.fast_paths and may_reorder(self):
                 accumulation = self.args.gradient_accumulation_steps
@@ -98,8 +106,9 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
 
     def save_own_state(self, checkpoint: Path) -> None:
         """Write this rank's rollout buffer and counts."""
+        state = rollout_state(self)  # before anything can fail: it may wait for the other ranks
         checkpoint.mkdir(parents=True, exist_ok=True)
-        torch.save(rollout_state(self), checkpoint / f"rollout.rank{self.accelerator.process_index}.pt")
+        torch.save(state, checkpoint / f"rollout.rank{self.accelerator.process_index}.pt")
 
     def restore(self, checkpoint: Path) -> None:
         """Put back what `rollout_state` saved; the file's hash was checked against the checkpoint's manifest."""
@@ -116,6 +125,8 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
             self.scorer.num_completions, self.scorer.num_errors = scored
         if self.dynamic is not None:
             self.dynamic.statistics.restore(state["prompts"])
+        if self.one_step_off is not None:
+            self.one_step_off.restore([one["ahead"] for one in states], deal_anew=ranks != here)
 
 
 def only_media(kwargs: dict[str, Any]) -> list[Any]:
@@ -134,10 +145,13 @@ def mid_round(trainer: GRPOTrainer) -> bool:
 
 
 def rollout_state(trainer: GrpoTrainer) -> dict[str, Any]:
-    """This rank's micro-step count, what it scored and, inside a round, the completions still to be trained on."""
+    """This rank's micro-step count, what it scored, inside a round the completions still to be trained on, and those of
+    the round that is drawn ahead.
+    """
     return {
         "micro_step": trainer._step,
         "buffer": trainer._buffered_inputs if mid_round(trainer) else None,
         "scored": (trainer.scorer.num_completions, trainer.scorer.num_errors),
         "prompts": {} if trainer.dynamic is None else trainer.dynamic.statistics.state(),
+        "ahead": None if trainer.one_step_off is None else trainer.one_step_off.state(),
     }

@@ -36,6 +36,8 @@ class Ledger:
         self._step: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self.totals: dict[str, float] = dict.fromkeys((*PHASES, "step", "unaccounted"), 0.0)
         self.after_last_step: dict[str, float] = {}  # of the totals, what no step has: the last checkpoint, above all
+        self.overlap: dict[str, float] = {}  # seconds of work beside the main thread, by phase
+        self._overlap_step: dict[str, float] = {}
         self.own_s = 0.0  # what this rank worked by itself, not waiting for others (training.balance)
         self.restored_s = 0.0  # of the totals' steps, those of earlier attempts at the stage
         self.on_change: Callable[[str | None], None] = lambda phase: None  # hears each phase that begins or goes on
@@ -73,6 +75,16 @@ class Ledger:
         self._charge()
         self._stack.pop()
         self.on_change(self.phase)
+
+    def beside(self, phase: str, seconds: float) -> None:
+        """Note work of this step that another thread did while the main thread was at something else."""
+        self.overlap[phase] = self.overlap.get(phase, 0.0) + seconds
+        self._overlap_step[phase] = self._overlap_step.get(phase, 0.0) + seconds
+
+    def take_overlap(self) -> dict[str, float]:
+        """Seconds noted with `beside` since the last call, by phase."""
+        taken, self._overlap_step = self._overlap_step, {}
+        return taken
 
     def begin(self) -> None:
         """Start the first step here: what came before (loading, tokenising) is not a step's time."""
@@ -114,6 +126,11 @@ class Ledger:
                 return original(*args, **kwargs)
 
         setattr(owner, method, timed)
+
+
+def most_beside(ranks: list[dict[str, float]]) -> dict[str, float]:
+    """Seconds beside the main thread by phase, of the rank with most of each."""
+    return {name: max(rank.get(name, 0.0) for rank in ranks) for name in ranks[0]}
 
 
 TRAINER_METHODS = {

@@ -195,6 +195,13 @@ METRICS: dict[str, Metric] = {
     "entropy_coef": Metric(
         "Entropy coefficient", "", "The present weight of the entropy bonus, when it adapts.", ("grpo",)
     ),
+    "sampling/kl": Metric(
+        "Policy against sampler",
+        "nats",
+        "KL of the sampler to the policy that trains on what it drew, estimated per token; only with "
+        "one_step_off_policy.",
+        ("grpo",),
+    ),
     "sampling/*": Metric(
         "Sampler against trainer",
         "nats or ratio",
@@ -255,6 +262,13 @@ METRICS: dict[str, Metric] = {
     ),
     "timing_s_max/*": Metric(
         "Slowest rank", "s", "The same phase on the rank that spent most; with several ranks only."
+    ),
+    "overlap_s/generate": Metric(
+        "Drawing hidden",
+        "s",
+        "Drawing that went on while the main thread did not wait for it, on the rank with most of it; with "
+        "one_step_off_policy.",
+        ("grpo",),
     ),
     "overlap_s/*": Metric("Beside the main thread", "s", "Work done beside the main thread; not part of the sum."),
     "rank/slowest": Metric(

@@ -15,7 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from training.balance import Balance, OwnWork, step_balance
 from training.json_lines import Appender, whole_lines
-from training.ledger import Ledger, time_engine
+from training.ledger import Ledger, most_beside, time_engine
 from training.progress import Progress
 from training.rank_state import RankState
 from training.record import flush
@@ -60,6 +60,7 @@ class MetricsCallback(TrainerCallback):
         rows = whole_lines(self.path) if self.world.is_main else []
         self.balance = Balance(rows)
         self.ledger.restore(gather(self.world, seconds_by_phase(rows))[0])
+        self.ledger.overlap = gather(self.world, seconds_by_phase(rows, "overlap_s/"))[0]
         self.ledger.begin()
         self.progress.start(state.global_step, state.max_steps)
 
@@ -83,7 +84,8 @@ class MetricsCallback(TrainerCallback):
         self.progress.note(timing)
         own = self.own_work.take()
         self.ledger.own_s += own
-        mine = {"timing": timing, "own": own, "gb": peak_memory_gb(), **counts}
+        overlap = self.ledger.take_overlap()
+        mine = {"timing": timing, "overlap": overlap, "own": own, "gb": peak_memory_gb(), **counts}
         self._tokens = self._rows = self._positions = 0
         self.pending = {"step": state.global_step, "time": time.time(), **self._combine(gather(self.world, mine))}
         self.balance.note(self.pending)
@@ -96,6 +98,8 @@ class MetricsCallback(TrainerCallback):
             record |= {f"timing_s_min/{name}": min(t[name] for t in timings) for name in timings[0]}
             record |= {f"timing_s_max/{name}": max(t[name] for t in timings) for name in timings[0]}
             record |= step_balance([rank["own"] for rank in ranks])
+        beside = most_beside([rank["overlap"] for rank in ranks])
+        record |= {f"overlap_s/{name}": seconds for name, seconds in beside.items()}
         step_s = record["timing_s/step"]
         tokens, rows = sum(r["tokens"] for r in ranks), sum(r["rows"] for r in ranks)
         record["perf/tokens_per_s"] = tokens / step_s
@@ -153,13 +157,13 @@ class MetricsCallback(TrainerCallback):
         self.pending = {}
 
 
-def seconds_by_phase(rows: list[dict[str, Any]]) -> dict[str, float]:
+def seconds_by_phase(rows: list[dict[str, Any]], prefix: str = "timing_s/") -> dict[str, float]:
     """The seconds of each phase (mean over ranks), summed over lines of metrics.jsonl."""
     totals: dict[str, float] = {}
     for row in rows:
         for name, value in row.items():
-            if name.startswith("timing_s/"):
-                phase = name.removeprefix("timing_s/")
+            if name.startswith(prefix):
+                phase = name.removeprefix(prefix)
                 totals[phase] = totals.get(phase, 0.0) + value
     return totals
 

@@ -24,7 +24,7 @@ PAYS_FROM = 32
 def why_not_packed(trainer: Any) -> str | None:
     """What keeps a GRPO trainer's rollouts from packed weights, in words; None where nothing does."""
     weight = next(trainer.model.parameters())
-    if trainer.use_vllm:
+    if trainer.by_vllm:
         return "vLLM draws"
     if trainer.accelerator.device.type != "cpu":
         return "on a GPU"

@@ -60,6 +60,18 @@ class EpochRepeatSampler(RepeatSampler):
         self.epoch += 1
         return super().__iter__()
 
+    def round_rows(self, number: int) -> list[int]:
+        """The rows of a rollout round, counted from 0 over all epochs, on all ranks: each as often as it is drawn."""
+        epoch, place = divmod(number, self.num_samples // self.batch_size)
+        order = list(range(self.num_samples))
+        if self.shuffle:
+            assert self.seed is not None
+            order = torch.randperm(
+                self.num_samples, generator=torch.Generator().manual_seed(self.seed + epoch)
+            ).tolist()
+        chosen = order[place * self.batch_size : (place + 1) * self.batch_size]
+        return [row for row in chosen for _ in range(self.mini_repeat_count)]
+
 
 class SamplesWholeBatches:
     """Mixin over SFTTrainer and DPOTrainer: `_get_train_sampler` (transformers 5.23) becomes an EpochSampler."""

@@ -118,24 +118,34 @@ class ProcessGeneration(VLLMGeneration):
     ) -> tuple[list[list[int]], list[list[int]], list[list[list[float]]], list[list[list[int]]]]:
         """TRL's signature. A completion's random numbers follow from (seed, round, row), so a resumed run draws it
         again; the row counts over all ranks."""
-        everyone = gather_object(prompts)
-        name = f"rollout:{rounds_begun(self.trainer)}"
-        seed = self.trainer.args.seed
-        drawn: dict[str, Any] = self._on_main_rank(
-            lambda: self.engine.ask(
-                "generate",
-                prompts=everyone,
-                seeds=[derived_seed(seed, f"{name}:{row}") for row in range(len(everyone))],
-                temperature=self.temperature,
-                max_tokens=self.max_completion_length,
-                stop=sorted(self.trainer.eos_token_ids),
-            )
+        work = self.prepare(prompts, str(rounds_begun(self.trainer)))
+        completions, logps = self.settle(lambda: work(None))
+        return (
+            prompts,
+            completions,
+            [[[logp] for logp in row] for row in logps],
+            [[[token] for token in row] for row in completions],
         )
-        first = self.accelerator.process_index * len(prompts)
-        mine = slice(first, first + len(prompts))
-        completions = drawn["completions"][mine]
-        logps = [[[logp] for logp in row] for row in drawn["logprobs"][mine]]
-        return prompts, completions, logps, [[[token] for token in row] for row in completions]
+
+    def prepare(self, prompt_ids: list[list[int]], name: str) -> Callable[[Any], dict[str, Any] | None]:
+        """As `one_step_off.Sampler` has it: rank 0's work asks vLLM for the prompts of all ranks."""
+        everyone = gather_object(prompt_ids)
+        seed = self.trainer.args.seed
+        job = {
+            "prompts": everyone,
+            "seeds": [derived_seed(seed, f"rollout:{name}:{row}") for row in range(len(everyone))],
+            "temperature": self.temperature,
+            "max_tokens": self.max_completion_length,
+            "stop": sorted(self.trainer.eos_token_ids),
+        }
+        return lambda draw: self.engine.ask("generate", **job) if self.accelerator.is_main_process else None
+
+    def settle(self, result: Callable[[], Any]) -> tuple[list[list[int]], list[list[float]]]:
+        """This rank's share of what vLLM drew: as many rows as every other's."""
+        drawn: dict[str, Any] = self._on_main_rank(result)
+        count = len(drawn["completions"]) // self.accelerator.num_processes
+        mine = slice(self.accelerator.process_index * count, (self.accelerator.process_index + 1) * count)
+        return drawn["completions"][mine], drawn["logprobs"][mine]
 
     def _on_main_rank(self, work: Callable[[], Any]) -> Any:
         """What rank 0's work returned, on every rank; what it raised ends every rank alike."""

@@ -49,6 +49,8 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
             block.pop(key, None)
     if block.get("rollout") == "transformers":
         block.pop("rollout")  # the experiment that it was before there was another
+    if block.get("one_step_off_policy") is False:
+        block.pop("one_step_off_policy")
     if isinstance(stage, LikelihoodStage) and stage.expert_balance != "bias":
         block.pop("bias_update_speed")
     if isinstance(stage, MergeStage):

@@ -115,6 +115,11 @@ class GrpoStage(ModelStage):
         description="What draws the completions: posttrain's own sampler, or vLLM as `runtime.vllm` says "
         "(docs/rollout_backends.md).",
     )
+    one_step_off_policy: bool = Field(
+        default=False,
+        description="Draw the next rollout round while this one is trained, with the weights from before it, and "
+        "correct the loss for their age ([rollout_backends.md](rollout_backends.md#one-step-off-policy)).",
+    )
     tools: list[ToolSpec] = Field(
         default_factory=list, description="Functions that the policy may call while it answers (docs/tools.md)."
     )

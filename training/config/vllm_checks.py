@@ -54,13 +54,14 @@ def vllm_fields_are_heeded(pipeline: Pipeline) -> Iterator[Finding]:
             continue
         for name in [name for name in stage.trainer if name.startswith("vllm_")]:
             at: KeyPath = ("stages", index, "trainer", name)
-            if stage.rollout != "vllm":
+            corrects = name.startswith("vllm_importance_sampling_")
+            if stage.rollout != "vllm" and not (corrects and stage.one_step_off_policy):
                 yield at, "would be ignored with rollout: transformers; remove it, or set rollout: vllm"
-            elif block is not None and not name.startswith("vllm_importance_sampling_"):
+            elif block is not None and not corrects:
                 heeded = FIELDS_OF_MODE[block.mode]
                 if name not in heeded:
                     yield at, f"would be ignored with runtime.vllm.mode {block.mode}, which heeds {', '.join(heeded)}"
-        if stage.rollout == "vllm":
+        if stage.rollout == "vllm" or stage.one_step_off_policy:
             for key, text in _unprovable(stage, block):
                 yield ("stages", index, *key), text
 
@@ -68,16 +69,16 @@ def vllm_fields_are_heeded(pipeline: Pipeline) -> Iterator[Finding]:
 def _unprovable(stage: GrpoStage, block: Vllm | None) -> Iterator[Finding]:
     trainer = stage.trainer
     if (trainer.get("top_p") or 1.0) != 1.0:
-        text = (
-            "vLLM's log-probabilities would be of the nucleus, the trainer's of all tokens; with rollout: vllm use 1.0"
-        )
-        yield ("trainer", "top_p"), text
+        wants = "rollout: vllm" if stage.rollout == "vllm" else "one_step_off_policy"
+        text = "the sampler's log-probabilities would be of the nucleus, the trainer's of all tokens"
+        yield ("trainer", "top_p"), f"{text}; with {wants} use 1.0"
     if trainer.get("loss_type") == "vespo" and trainer.get("vllm_importance_sampling_correction", True):
         mode = trainer.get("vllm_importance_sampling_mode", "sequence_mask")
         if mode not in ("token_truncate", "token_mask"):
             text = f"vespo takes importance ratios of tokens, not {mode}; write token_truncate or token_mask"
             yield ("trainer", "loss_type"), f"{text} as vllm_importance_sampling_mode"
-    if block is not None and block.mode == "process" and stage.lora is not None and stage.lora.quantize is not None:
+    vllm = block if stage.rollout == "vllm" else None
+    if vllm is not None and vllm.mode == "process" and stage.lora is not None and stage.lora.quantize is not None:
         yield (
             ("lora", "quantize"),
             "quantised weights cannot be sent to vLLM in mode process; remove it, or use colocate",

@@ -16,11 +16,12 @@ from training.estimate.states import MASTER, States, bucket_bytes, zero_states
 from training.estimate.workload import BYTES, Workload
 
 PARTS = (
-    "framework", "weights", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference", "scoring",
-    "buffers", "autocast", "packed", "slack",
+    "framework", "weights", "sampler", "gradients", "optimizer", "activations", "logits", "kv_cache", "reference",
+    "scoring", "buffers", "autocast", "packed", "slack",
 )  # fmt: skip
-"""What a phase is made of. `scoring` is a reward model beside the model, `autocast` are weights cast for a forward
-pass, `packed` those laid out anew for drawing, `slack` what allocators cannot reuse."""
+"""What a phase is made of. `sampler` is the copy that draws one step off policy, `scoring` a reward model beside the
+model, `autocast` are weights cast for a forward pass, `packed` those laid out anew for drawing, `slack` what allocators
+cannot reuse."""
 NF4_BYTES = 0.516
 """Bytes of a weight in 4-bit NormalFloat with double quantisation (arXiv 2305.14314, section 3): 4.127 bits."""
 
@@ -75,6 +76,7 @@ def memory(shape: Shape, workload: Workload) -> Memory:
     kept = {
         "framework": _framework(workload),
         "weights": states.weights,
+        "sampler": states.weights if workload.copies_policy else 0.0,
         "optimizer": 0.0 if workload.offload_optimizer else states.optimizer,
         "reference": _reference(parameters, workload),
         "scoring": scoring,

@@ -29,7 +29,7 @@ class Workload:
     `trained_share` the share of its positions with a label. `generation_rows` are decoded together, each up to
     `prompt_length` + `completion_length` tokens long. `contexts` prompts of a micro-batch run once for all of its
     completions (`training.shared_context`); None where each row runs its own. `scoring_parameters` are those of a
-    reward model that each rank holds whole beside the policy.
+    reward model that each rank holds whole beside the policy; with `copies_policy` it holds the policy's weights twice.
     """
 
     kind: Kind
@@ -54,6 +54,7 @@ class Workload:
     contexts: int | None = None
     packs: bool = False
     scoring_parameters: int = 0
+    copies_policy: bool = False
 
     @property
     def trains(self) -> bool:

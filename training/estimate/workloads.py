@@ -132,8 +132,10 @@ def training_job(stage: Trained, sizes: BatchAlgebra, runtime: Runtime, device: 
         trained_share=completion / (prompt + completion),
         contexts=_contexts(stage, sizes, workload, runtime.fast_paths),
         packs=runtime.fast_paths and stage.rollout == "transformers" and _may_pack(workload, completion),
+        copies_policy=stage.one_step_off_policy and stage.rollout == "transformers",
     )
-    old_logprobs = 1 / int(setting(stage, "num_iterations")) if sizes.updates_per_round > 1 else 0.0
+    scores_first = sizes.updates_per_round > 1 or stage.one_step_off_policy
+    old_logprobs = 1 / int(setting(stage, "num_iterations")) if scores_first else 0.0
     return Job(
         workload,
         sizes,
