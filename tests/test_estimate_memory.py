@@ -243,3 +243,18 @@ def test_memory_packs_the_linear_layers_to_draw_in_float32_on_a_cpu_alone() -> N
     for other in ({"packs": False}, {"zero_stage": 3}):
         assert "packed" not in parts(memory(SMOL, replace(rollouts, **other)), "generate")
     assert "packed" not in parts(memory(SMOL, rollouts), "forward_backward")
+
+
+def test_memory_a_round_drawn_while_another_is_trained_takes_both_at_once() -> None:
+    """And the weights of SmolLM2-135M in float32 once more: 134,515,008 x 4."""
+    work = replace(GRPO, device="cpu", ranks=1, zero_stage=0, compute_dtype="float32")
+    plain, ahead = memory(SMOL, work), memory(SMOL, replace(work, copies_policy=True))
+    drawn, trained, both = (
+        parts(plain, "generate"),
+        parts(plain, "forward_backward"),
+        parts(ahead, "forward_backward"),
+    )
+    assert both["sampler"] == parts(ahead, "optimizer")["sampler"] == 538_060_032
+    assert both["kv_cache"] == drawn["kv_cache"] > 0
+    assert both["logits"] == drawn["logits"] + trained["logits"]
+    assert both["gradients"] == trained["gradients"]

@@ -248,11 +248,14 @@ def test_ranks_shipped_deepspeed_file_is_what_posttrain_writes_itself(config: Pa
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("zero_stage", [0, 2])
-def test_ranks_two_signalled_in_the_middle_of_a_round_resume_bit_identically(tmp_path: Path, zero_stage: int) -> None:
+@pytest.mark.parametrize(("zero_stage", "off_policy"), [(0, False), (2, False), (0, True)])
+def test_ranks_two_signalled_in_the_middle_of_a_round_resume_bit_identically(
+    tmp_path: Path, zero_stage: int, off_policy: bool
+) -> None:
     """One rank gets USR1 in a rollout round of two steps: both leave with 75, and the next start goes on."""
     trainer = {"max_steps": 7, "generation_batch_size": 16}
-    config = write_pipeline(tmp_path, stage("grpo", folder=tmp_path, rows=6, trainer=trainer))
+    block = stage("grpo", folder=tmp_path, rows=6, trainer=trainer, one_step_off_policy=off_policy)
+    config = write_pipeline(tmp_path, block)
     overrides = two_ranks(zero_stage)
     assert start_ourselves(config, "grpo", tmp_path / "whole", overrides) == 0
     signalling = tmp_path / "signalling.py"

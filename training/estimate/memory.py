@@ -90,6 +90,8 @@ def memory(shape: Shape, workload: Workload) -> Memory:
     if workload.kind == "grpo":
         phases.append(_phase("generate", kept, _generation(shape, workload), host))
     training = _training(shape, workload, states)
+    if workload.copies_policy:
+        training = _at_once(training, _generation(shape, workload))
     phases.append(_phase("forward_backward", kept, training, host))
     phases.append(_phase("optimizer", kept, _stepping(parameters, workload, states), host))
     if workload.lora is not None and workload.lora.merged:
@@ -183,6 +185,11 @@ def _training(shape: Shape, workload: Workload, states: States) -> dict[str, flo
         "autocast": _cast_weights(shape, workload),
         "slack": _slack(workload, activations + logits),
     }
+
+
+def _at_once(*works: Mapping[str, float]) -> dict[str, float]:
+    """The parts of works that go on beside each other."""
+    return {part: sum(work.get(part, 0.0) for work in works) for part in PARTS}
 
 
 def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
