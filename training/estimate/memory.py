@@ -189,7 +189,8 @@ def _training(shape: Shape, workload: Workload, states: States) -> dict[str, flo
 
 def _at_once(*works: Mapping[str, float]) -> dict[str, float]:
     """The parts of works that go on beside each other."""
-    return {part: sum(work.get(part, 0.0) for work in works) for part in PARTS}
+    named = {part for work in works for part in work}
+    return {part: sum(work.get(part, 0.0) for work in works) for part in named}
 
 
 def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
