@@ -247,7 +247,7 @@ def test_memory_packs_the_linear_layers_to_draw_in_float32_on_a_cpu_alone() -> N
 
 def test_memory_a_round_drawn_while_another_is_trained_takes_both_at_once() -> None:
     """And the weights of SmolLM2-135M in float32 once more: 134,515,008 x 4."""
-    work = replace(GRPO, device="cpu", ranks=1, zero_stage=0, compute_dtype="float32")
+    work = replace(GRPO, device="cpu", ranks=2, zero_stage=0, compute_dtype="float32")
     plain, ahead = memory(SMOL, work), memory(SMOL, replace(work, copies_policy=True))
     drawn, trained = parts(plain, "generate"), parts(plain, "forward_backward")
     both = parts(ahead, "forward_backward")
