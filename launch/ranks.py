@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.follow import LogFollower
+from launch.fork_server import through_fork_server
 from launch.ranks_end import Failure, Halt, RanksEnd
 from launch.signals import SignalInbox
 
@@ -119,7 +120,7 @@ def _start(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            command,
+            through_fork_server(command, environment),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=log,

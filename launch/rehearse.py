@@ -5,14 +5,16 @@ and without network in `<runs_dir>/<name>-rehearsal`, a folder of its own that e
 """
 
 import json
+import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
+from launch.fork_server import VARIABLE, ForkServer
 from launch.lock import RunLock
 from launch.rank_environment import runner_environment
 from launch.ranks import run_ranks
@@ -61,22 +63,28 @@ def rehearse(request: RehearseRequest) -> int:
     pipeline = load_pipeline(request.config_path, request.overrides)
     folder = new_folder(Path(pipeline.runtime.runs_dir) / f"{pipeline.name}-rehearsal")
     with RunLock(folder / STAND_INS_DIR):
-        return _rehearse(request, pipeline, folder, started)
+        if VARIABLE in os.environ:  # several rehearsals share one
+            return _rehearse(request, pipeline, folder, started, {})
+        with ForkServer(child_environment()) as server:
+            return _rehearse(request, pipeline, folder, started, server.address)
 
 
-def _rehearse(request: RehearseRequest, pipeline: Pipeline, folder: Path, started: float) -> int:
+def _rehearse(
+    request: RehearseRequest, pipeline: Pipeline, folder: Path, started: float, server: Mapping[str, str]
+) -> int:
+    environment = {**child_environment(), **server}
     say(f"rehearse: {pipeline.name} in {folder}: checking it at full size, making a tiny model of its architecture")
-    code = _make_stand_ins(request, pipeline, folder / STAND_INS_DIR)
+    code = _make_stand_ins(request, pipeline, folder / STAND_INS_DIR, environment)
     if code != 0:
         return code
     rehearsal = prepare(request, pipeline, folder)
     saboteur = Saboteur(rehearsal.plan, rehearsal.pipeline.runtime.processes, list(INTERRUPTIONS))
     slurm = rehearsal.pipeline.runtime.slurm
     if slurm is None:
-        acts = perform(_command(rehearsal, "run"), child_environment(), saboteur)
+        acts = perform(_command(rehearsal, "run"), environment, saboteur)
     else:
         acts = perform_jobs(
-            _command(rehearsal, "submit"), child_environment(), folder / STAND_INS_DIR / "slurm", slurm, saboteur
+            _command(rehearsal, "submit"), environment, folder / STAND_INS_DIR / "slurm", slurm, saboteur
         )
     say(rehearsal_text(rehearsal.plan, rehearsal.replaced, acts, time.monotonic() - started))
     return acts[-1].code
@@ -114,11 +122,11 @@ def child_environment() -> dict[str, str]:
     return {**runner_environment(offline=True), "CUDA_VISIBLE_DEVICES": ""}
 
 
-def _make_stand_ins(request: RehearseRequest, pipeline: Pipeline, folder: Path) -> int:
+def _make_stand_ins(request: RehearseRequest, pipeline: Pipeline, folder: Path, environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "training.rehearsal", str(request.config_path), "--into", str(folder)]
     for override in [*request.overrides, *overrides_of(gpu_replacements(pipeline))]:
         command += ["--set", override]
-    end = run_ranks(command, [{**child_environment(), "OMP_NUM_THREADS": "1"}], lambda rank: folder / "log.txt")
+    end = run_ranks(command, [{**environment, "OMP_NUM_THREADS": "1"}], lambda rank: folder / "log.txt")
     return end.code
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 
 from data.errors import UserError
 from launch.cli import main
+from launch.fork_server import ForkServer
 from launch.lock import RunLock
-from launch.rehearse import STAND_INS_DIR, new_folder
+from launch.rehearse import STAND_INS_DIR, child_environment, new_folder
 from launch.rehearse_acts import Act, Interruption, Saboteur
 from launch.rehearse_slurm import JobQueue, install
 from launch.rehearse_table import rehearsal_text
@@ -192,11 +194,19 @@ def test_rehearsal_of_a_config_with_a_mistake_exits_2_before_it_makes_anything(
     assert list(tmp_path.iterdir()) == []
 
 
-def rehearse(config: str, runs_dir: Path, *overrides: str) -> str:
+@pytest.fixture(scope="module")
+def shared_server() -> Iterator[dict[str, str]]:
+    """The environment that leads to one fork server for all the slow rehearsals."""
+    with ForkServer(child_environment()) as server:
+        yield server.address
+
+
+def rehearse(config: str, runs_dir: Path, *overrides: str, server: Mapping[str, str] | None = None) -> str:
     """Rehearse a shipped config as a user would; returns what it printed last."""
     command = [sys.executable, "-m", "launch", "rehearse", config, *overrides, f"runtime.runs_dir={runs_dir}"]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **(server or {})}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     print(f"{config}: {time.monotonic() - started:.0f} s")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout[done.stdout.rindex("\nstage ") :]
@@ -233,7 +243,7 @@ def with_reason(config: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("config", map(with_reason, PIPELINES))
-def test_rehearsal_of_every_shipped_config_passes(config: str, tmp_path: Path) -> None:
-    shown = rehearse(config, tmp_path)
+def test_rehearsal_of_every_shipped_config_passes(config: str, tmp_path: Path, shared_server: dict[str, str]) -> None:
+    shown = rehearse(config, tmp_path, server=shared_server)
     assert "resumed from checkpoint-" in shown
     assert "Rehearsal passed" in shown

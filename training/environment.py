@@ -1,5 +1,6 @@
 """Where a stage ran: packages, source checkout, machine. Facts for the record, never part of a fingerprint."""
 
+import functools
 import hashlib
 import os
 import platform
@@ -33,6 +34,7 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def package_versions() -> dict[str, str]:
     """Return the installed version of every package in `PACKAGES`."""
     versions = {}

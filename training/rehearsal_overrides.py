@@ -158,7 +158,7 @@ def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
         yield from _slurm(runtime.slurm)
     yield _set("runtime", "runtime.micro_batch_size", _micro(runtime))
     yield _set("runtime", "runtime.checkpoint_every", 1)
-    yield _set("runtime", "runtime.threads_per_process", None)
+    yield _set("runtime", "runtime.threads_per_process", 1)  # a tiny model gains nothing from more
     if runtime.profile is not None:
         yield _set("runtime", "runtime.profile", None, "nothing is profiled")
     if runtime.tracker == "wandb":

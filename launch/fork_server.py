@@ -1,0 +1,71 @@
+"""Ranks that need not import torch, transformers and TRL again: a rehearsal forks them from one process that has.
+
+Importing costs a rank about ten seconds of a core, and a rehearsed stage does little else. The server
+(`launch.fork_server_process`) imports once. What the launcher starts as a rank is a small process
+(`launch.forked_rank`) that has the server fork the real one, passes signals on to it and ends as it ends. For
+rehearsals alone: they see no GPU, and a process that has touched CUDA must not be forked.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+VARIABLE = "POSTTRAIN_FORK_SERVER"
+"""In the environment of what a rehearsal starts: the path of the server's socket."""
+HEADER_BYTES = 8
+"""A request is its length in so many digits, which carry stdin, stdout and stderr, and then that much JSON."""
+_END_S = 5.0
+
+
+def through_fork_server(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Return the command that starts a rank where the environment names a server, else the command as it is."""
+    if VARIABLE not in environment or list(command[1:2]) != ["-m"] or not command[2].startswith("training."):
+        return list(command)
+    return [command[0], "-m", "launch.forked_rank", *command[2:]]
+
+
+class ForkServer:
+    """A server that lives as long as the block; `address` is the environment that leads to it.
+
+    What is started before its imports are done waits for them.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Start it with the environment that ranks will have: libraries read some of it when they are imported."""
+        self._folder = Path(tempfile.mkdtemp(prefix="posttrain-"))  # a socket's path must be short
+        path = self._folder / "socket"
+        self.address = {VARIABLE: str(path)}
+        self._log = self._folder / "log.txt"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "launch.fork_server_process", str(path), str(os.getpid())],
+                env={**environment, "DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while not path.exists() and self._process.poll() is None:
+            time.sleep(0.01)
+
+    def __enter__(self) -> "ForkServer":
+        """Return the server."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End it and what it forked; if it ended by itself, its log says why."""
+        self._process.terminate()
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code > 0:
+            print(f"the fork server ended with exit code {code}:\n{self._log.read_text()}", file=sys.stderr)
+        shutil.rmtree(self._folder, ignore_errors=True)
