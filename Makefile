@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all check format
+.PHONY: help install quickstart test test-all rehearse-all check format
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,7 @@ help:
 	make quickstart   install, then train and evaluate the quickstart pipeline (about 12 minutes on 2 cores)
 	make test         install, then the tests that need nothing else
 	make test-all     install, then all tests; those whose component is missing are skipped and say so
+	make rehearse-all install, then rehearse every shipped pipeline, those too that CI has no time for (an hour or so)
 	make check        install, then lint, formatting and types
 	make format       install, then format the sources
 	TEXT
@@ -64,6 +65,14 @@ test: install
 test-all: install
 	@echo "test-all: every test; a missing component skips its tests"
 	$(BIN)/python -m pytest
+
+rehearse-all: install
+	@failed=
+	for config in configs/*.yaml configs/cluster/*.yaml configs/recipes/*.yaml; do
+	    echo "rehearse-all: $$config"
+	    $(BIN)/posttrain rehearse "$$config" || failed="$$failed $$config"
+	done
+	[ -z "$$failed" ] || { echo "rehearse-all: failed:$$failed" >&2; exit 1; }
 
 check: install
 	@echo "check: ruff check, ruff format --check, mypy"
