@@ -223,7 +223,6 @@ def test_rehearsal_of_the_tiny_config_is_killed_twice_and_passes(tmp_path: Path)
 
 NOT_YET = {
     "recipes/solar": "SOLAR's recipes have not been rehearsed to their end yet",
-    "recipes/upscale_local": "this recipe of depth up-scaling has not been rehearsed to its end yet",
     "recipes/tool_calling": "it passes by hand, but takes two minutes on two busy cores",
     **dict.fromkeys(
         ("recipes/r1.", "recipes/r1_zero.", "recipes/r1_distill"),
