@@ -3,7 +3,8 @@
 Importing costs a rank about ten seconds of a core, and a rehearsed stage does little else. The server
 (`launch.fork_server_process`) imports once. What the launcher starts as a rank is a small process
 (`launch.forked_rank`) that has the server fork the real one, passes signals on to it and ends as it ends. For
-rehearsals alone: they see no GPU, and a process that has touched CUDA must not be forked.
+rehearsals alone: they see no GPU, and a process that has touched CUDA must not be forked. Not for ZeRO, which was
+never seen to end in a forked rank.
 """
 
 import os

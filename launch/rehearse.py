@@ -63,8 +63,10 @@ def rehearse(request: RehearseRequest) -> int:
     pipeline = load_pipeline(request.config_path, request.overrides)
     folder = new_folder(Path(pipeline.runtime.runs_dir) / f"{pipeline.name}-rehearsal")
     with RunLock(folder / STAND_INS_DIR):
-        if VARIABLE in os.environ:  # several rehearsals share one
+        if pipeline.runtime.zero_stage > 0:  # DeepSpeed in a forked rank was never seen to work to its end
             return _rehearse(request, pipeline, folder, started, {})
+        if VARIABLE in os.environ:  # several rehearsals share one
+            return _rehearse(request, pipeline, folder, started, {VARIABLE: os.environ[VARIABLE]})
         with ForkServer(child_environment()) as server:
             return _rehearse(request, pipeline, folder, started, server.address)
 
@@ -119,7 +121,8 @@ def overrides_of(replaced: Sequence[Replacement]) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """The environment of a child without GPU and network, in which our packages are found from any folder."""
-    return {**runner_environment(offline=True), "CUDA_VISIBLE_DEVICES": ""}
+    ours = {name: value for name, value in runner_environment(offline=True).items() if name != VARIABLE}
+    return {**ours, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _make_stand_ins(request: RehearseRequest, pipeline: Pipeline, folder: Path, environment: Mapping[str, str]) -> int:
