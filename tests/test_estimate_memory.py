@@ -196,14 +196,16 @@ def test_memory_qlora_keeps_4_bit_weights_and_trains_the_adapters_alone() -> Non
 
 
 def test_memory_merging_an_adapter_takes_a_second_copy_of_the_parent_in_float32() -> None:
-    """On a CPU beside all that training took, which the heap keeps; on a GPU in the host's memory: 134,515,008 x 4."""
-    merged = Workload("sft", device="cpu", micro_batch=2, sequence_length=256, lora=Adapters(16))
+    """On a CPU after what training took was given back; on a GPU in the host's memory: 134,515,008 x 4."""
+    merged = Workload("sft", device="cpu", micro_batch=2, sequence_length=16, lora=Adapters(16))
     whole = memory(SMOL, merged)
-    training = sum(parts(whole, "forward_backward").values())
-    assert (whole.peak_phase.name, whole.peak) == ("save", pytest.approx(training + 538_060_032))
+    training = parts(whole, "forward_backward")
+    assert whole.peak_phase.name == "save"
+    copied = sum(training[part] for part in ("framework", "weights", "optimizer")) + 538_060_032
+    assert whole.peak == pytest.approx(copied)
     assert memory(SMOL, replace(merged, device="gpu")).phases[-1].host == 538_060_032
     adapter = replace(merged, lora=Adapters(16, merged=False))
-    assert memory(SMOL, adapter).peak == pytest.approx(training)
+    assert memory(SMOL, adapter).peak == pytest.approx(sum(training.values()))
 
 
 def test_memory_of_671_billion_needs_sharding_to_fit_80_gb() -> None:

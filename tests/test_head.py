@@ -52,6 +52,45 @@ def test_head_equals_trl_head_in_values_and_gradients(
         torch.testing.assert_close(my_gradient, trl_gradient, atol=2e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_tile_gives_the_bits_of_the_graph_that_pytorch_would_build(temperature: float, bf16: bool) -> None:
+    """One tensor of [N, V] in place of four; 70 rows are not a multiple of those done at once."""
+    generator = torch.Generator().manual_seed(5)
+    hidden_NH, weight_VH = torch.randn(70, 16, generator=generator), torch.randn(300, 16, generator=generator)
+    labels_N, wanted_N = torch.randint(0, 300, (70,), generator=generator), torch.randn(70, generator=generator)
+
+    def plain(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits_NV = torch.nn.functional.linear(hidden, weight).float() / temperature
+        normaliser_N = logits_NV.logsumexp(-1)
+        entropy_N = normaliser_N - ((logits_NV - normaliser_N[:, None]).exp() * logits_NV).sum(-1)
+        return logits_NV.gather(-1, labels_N[:, None])[:, 0] - normaliser_N, entropy_N
+
+    def tile(hidden: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        fields = training.head._score_tile(hidden, weight, None, labels_N, temperature, ("log_probs", "entropy"))
+        return fields["log_probs"], fields["entropy"]
+
+    results = []
+    for score in (plain, tile):
+        leaves = hidden_NH.clone().requires_grad_(), weight_VH.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            log_probs_N, entropy_N = score(*leaves)
+        log_probs_N.backward(wanted_N)
+        results.append((log_probs_N, entropy_N, *(leaf.grad for leaf in leaves)))
+    for expected, found in zip(*results, strict=True):
+        assert expected is not None
+        assert found is not None
+        assert torch.equal(expected, found)
+
+
+def test_tile_that_has_become_its_gradient_refuses_a_second_backward_pass() -> None:
+    hidden_NH = torch.randn(4, 8).requires_grad_()
+    fields = training.head._score_tile(hidden_NH, torch.randn(30, 8), None, torch.arange(4), 1.0, ("log_probs",))
+    fields["log_probs"].sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        fields["log_probs"].sum().backward()
+
+
 def test_head_without_the_flag_is_the_plain_forward(tiny_model: Path) -> None:
     model = load_policy(tiny_model)
     ids = batch()["input_ids"]

@@ -22,6 +22,7 @@ from training.models import without_adapters
 from training.shared_context import can_share_contexts, share_contexts, trained_hidden
 
 TILE_POSITIONS = 512  # positions projected at once: 512 x 49,152 float32 logits are 100 MB
+ROWS_AT_ONCE = 32  # of a tile, where normaliser and entropy are computed
 SCALED_HEADS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
@@ -161,18 +162,58 @@ def _score_tile(
     outputs: tuple[str, ...],
 ) -> dict[str, torch.Tensor]:
     logits_NV = functional.linear(hidden_NH, weight_VH, bias_V).float()
-    if temperature != 1.0:
-        logits_NV = logits_NV / temperature
-    log_normaliser_N = logits_NV.logsumexp(-1)
-    label_logit_N = logits_NV.gather(-1, labels_N[:, None])[:, 0]
-    fields = {"log_probs": label_logit_N - log_normaliser_N}
+    log_probs_N, log_normaliser_N = _LabelLogProbs.apply(logits_NV, labels_N, temperature)
+    fields = {"log_probs": log_probs_N}
     with torch.no_grad():
         if "entropy" in outputs or "log_sum_sq_probs" in outputs:
-            probabilities_NV = (logits_NV - log_normaliser_N[:, None]).exp_()
-            fields["entropy"] = log_normaliser_N - (probabilities_NV * logits_NV).sum(-1)
-            fields["log_sum_sq_probs"] = probabilities_NV.square_().sum(-1).log_()
+            fields["entropy"], fields["log_sum_sq_probs"] = _by_rows(_spread, logits_NV, log_normaliser_N)
         if "mean_logits" in outputs:
             fields["mean_logits"] = logits_NV.mean(-1)
         if "is_top1" in outputs:
             fields["is_top1"] = logits_NV.argmax(-1) == labels_N
     return {name: fields[name] for name in outputs}
+
+
+class _LabelLogProbs(torch.autograd.Function):
+    """(log_softmax(logits / temperature) at the labels, log of the normaliser), both [N], from logits [N, V].
+
+    It takes `logits_NV` over: they are divided by the temperature in place, and the backward pass turns them into their
+    own gradient. The graph that PyTorch would build holds four tensors of [N, V] at a time, this one; the numbers are
+    the same to the bit, and a second backward pass is refused by autograd's version check.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits_NV: torch.Tensor, labels_N: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if temperature != 1.0:
+            logits_NV.div_(temperature)
+        (log_normaliser_N,) = _by_rows(lambda rows: (rows.logsumexp(-1),), logits_NV)
+        log_probs_N = logits_NV.gather(-1, labels_N[:, None])[:, 0] - log_normaliser_N
+        ctx.save_for_backward(logits_NV, labels_N, log_normaliser_N)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(log_normaliser_N)
+        return log_probs_N, log_normaliser_N
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        logits_NV, labels_N, log_normaliser_N = ctx.saved_tensors
+        gradient_N1 = gradients[0][:, None]
+        gradient_NV = logits_NV.sub_(log_normaliser_N[:, None]).exp_().mul_(-gradient_N1)
+        gradient_NV.scatter_add_(-1, labels_N[:, None], gradient_N1)
+        if ctx.temperature != 1.0:
+            gradient_NV.div_(ctx.temperature)
+        return gradient_NV, None, None
+
+
+def _spread(logits_NV: torch.Tensor, log_normaliser_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The entropy and the log of the sum of squared probabilities, both [N]."""
+    probabilities_NV = (logits_NV - log_normaliser_N[:, None]).exp_()
+    entropy_N = log_normaliser_N - (probabilities_NV * logits_NV).sum(-1)
+    return entropy_N, probabilities_NV.square_().sum(-1).log_()
+
+
+def _by_rows(function: Callable[..., tuple[torch.Tensor, ...]], *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Apply `function` to a few rows at a time: what it makes on the way stays small."""
+    parts = [function(*rows) for rows in zip(*(tensor.split(ROWS_AT_ONCE) for tensor in tensors), strict=True)]
+    return [torch.cat(column) for column in zip(*parts, strict=True)]

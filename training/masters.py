@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from training.adapters import merged_model, save_adapter
+from training.heap import give_back_freed_memory
 from training.models import save_policy
 from training.world import World, others_wait
 
@@ -47,6 +48,8 @@ def save_artifact(trainer: Any, stage: Any, parent: Path, tokenizer: Any, folder
 
 
 def _write_artifact(model: Any, state: dict[str, Any], stage: Any, parent: Path, tokenizer: Any, folder: Path) -> None:
+    if stage.lora is not None:  # the parent is loaded a second time, mapped from its files
+        give_back_freed_memory()
     if stage.lora is None:
         save_policy(model, state, tokenizer, folder, stage.save_dtype)
     elif stage.lora.save == "adapter":

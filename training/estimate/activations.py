@@ -15,8 +15,9 @@ from training.estimate.workload import BYTES, Workload
 ADAPTED_LINEARS = 7
 """Linear layers of a gated block: each adapter keeps its r numbers a token (the input is kept for it in any case)."""
 TILE_POSITIONS = 512
-SHARING_PAYS = 0.8
 """training.head projects so many positions at once; tests hold the two equal."""
+SHARING_PAYS = 0.8
+"""training.shared_context shares prompts up to this share of the tokens; tests hold the two equal."""
 TRL_TILE = (4096, 32768)
 """TRL 1.16's fused head on a GPU: positions x vocabulary entries of one tile (kernels/chunked_logprob.py)."""
 
@@ -147,9 +148,9 @@ def tokens_with_shared_prompts(shape: Shape, workload: Workload, row: float, pro
 def logit_bytes(shape: Shape, workload: Workload) -> float:
     """Bytes of logits and of what is derived from them at their worst moment, the backward pass of the last tile.
 
-    `tile` is training.head on a CPU (one tile's logits, their probabilities and two gradients) and TRL's fused head on
-    a GPU (one tile in the compute dtype); `full` holds all positions. A gradient of the head's weights waits in float32
-    for that of the embedding, per tile while they are summed.
+    `tile` is training.head on a CPU (one tile in float32, which becomes its own gradient; under bf16 half as much more,
+    the product as it comes) and TRL's fused head on a GPU (one tile in the compute dtype); `full` holds all positions.
+    A gradient of the head's weights waits in float32 for that of the embedding, per tile while they are summed.
     """
     positions = workload.rows * workload.sequence_length
     trained = positions * workload.trained_share
@@ -160,5 +161,5 @@ def logit_bytes(shape: Shape, workload: Workload) -> float:
         rows, columns = TRL_TILE
         tile = min(rows, trained) * min(columns, shape.vocabulary) * BYTES[workload.compute_dtype]
         return 2 * tile + 4.0 * trained * shape.hidden + gradient
-    tile = min(TILE_POSITIONS, trained) * shape.vocabulary * 4.0
-    return 4 * tile + gradient * (3 if trained > TILE_POSITIONS else 1)
+    number = 4.0 if workload.compute_dtype == "float32" else 4.0 + 2.0
+    return min(TILE_POSITIONS, trained) * shape.vocabulary * number + gradient * (3 if trained > TILE_POSITIONS else 1)

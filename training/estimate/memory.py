@@ -95,7 +95,7 @@ def memory(shape: Shape, workload: Workload) -> Memory:
     phases.append(_phase("forward_backward", kept, training, host))
     phases.append(_phase("optimizer", kept, _stepping(parameters, workload, states), host))
     if workload.lora is not None and workload.lora.merged:
-        phases.append(_merging(parameters, workload, kept, training, host))
+        phases.append(_merging(parameters, workload, kept, host))
     else:
         phases.append(_saving(parameters, workload, kept, host))
     return Memory(tuple(phases))
@@ -235,20 +235,11 @@ def _saving(parameters: Parameters, workload: Workload, kept: Mapping[str, float
     return _phase("save", kept, {"gradients": gathered} if workload.zero_stage else {}, host)
 
 
-def _merging(
-    parameters: Parameters,
-    workload: Workload,
-    kept: Mapping[str, float],
-    training: Mapping[str, float],
-    host: float,
-) -> Phase:
+def _merging(parameters: Parameters, workload: Workload, kept: Mapping[str, float], host: float) -> Phase:
     """Rank 0 folds the adapter into a second copy of the parent, in float32 on the CPU, beside the model it trained
-    (`training.adapters.merged_model`).
-
-    On a CPU the heap still has what training took at its peak (`launch.rank_environment` has freed memory kept), and
-    the copy, mapped from its file, cannot use that.
+    (`training.adapters.merged_model`). What training took was given back before (`training.heap`).
     """
     copy = float(parameters.total * MASTER)
     if workload.device == "gpu":
         return _phase("save", kept, host + copy)
-    return _phase("save", {**kept, "weights": kept["weights"] + copy}, training, host)
+    return _phase("save", {**kept, "weights": kept["weights"] + copy}, host)
