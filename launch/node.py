@@ -21,6 +21,7 @@ from launch.rank_environment import rank_environments, stage_command, users_thre
 from launch.ranks import Patience, Rank, Watch, run_ranks
 from launch.ranks_end import Halt, RanksEnd, how_it_ended, read_end, write_end
 from launch.rendezvous import Rendezvous
+from launch.shared_buffers import remove_buffers
 from launch.slots import require_slots
 from training.config import Runtime, load_pipeline
 from training.exit_codes import PREEMPTED, USER_ERROR
@@ -80,7 +81,11 @@ def run_node(
     forget_rank_states(ranks.stage.folder, local, runtime.processes)
     if runtime.stall_limit is not None:
         watches.append(HangDoctor(ranks.stage.folder, runtime.processes, runtime.stall_limit))
-    end = run_ranks(ranks.command, environments, ranks.log_path, inherit, watches, end_time)
+    remove_buffers(environments)
+    try:
+        end = run_ranks(ranks.command, environments, ranks.log_path, inherit, watches, end_time)
+    finally:
+        remove_buffers(environments)
     for rank, code in end.codes.items():
         outcome = "failed" if end.halt is None or end.halt.elsewhere else "stopped"
         close_rank_state(ranks.stage.folder, rank, outcome, how_it_ended(code))
