@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from data.errors import UserError
+from data.tool_conversations import CALCULATED, tool_conversation
 from data.without_compiler import import_reasoning_gym
 from data.worked import bare_answer, exact_value, worked_answer
 
@@ -35,15 +36,21 @@ def instances(
     get the remainder). From `task`, a JSON text, `task_item` makes the item again.
 
     `completions` puts "completion" in its place: "worked" for short reasoning that ends in the tagged answer, "bare"
-    for the tagged answer alone. Raises UserError for an unknown or refused family, and for parameters that the family
-    does not accept.
+    for the tagged answer alone, "tool_calls" for messages that call the calculator. Raises UserError for an unknown or
+    refused family, for one that is no expression with "tool_calls", and for parameters that a family does not accept.
     """
-    if completions not in (None, "worked", "bare"):
-        raise UserError(f"completions={completions!r} is not known; use worked or bare")
+    if completions not in (None, "worked", "bare", "tool_calls"):
+        raise UserError(f"completions={completions!r} is not known; use worked or bare, or tool_calls")
     if not families:
         raise UserError("generator.families is empty; name at least one reasoning-gym family, such as chain_sum: {}")
     if rows < 1:
         raise UserError(f"generator.rows={rows} is not accepted; use 1 or more")
+    uncalled = [family for family in families if family not in CALCULATED]
+    if completions == "tool_calls" and uncalled:
+        raise UserError(
+            f"generator.completions=tool_calls: {uncalled[0]} is no expression for the calculator; the families that "
+            f"are: {', '.join(CALCULATED)}"
+        )
     streams = [entries(family, parameters, seed) for family, parameters in families.items()]
     named = list(families.items())
     made = []
@@ -115,6 +122,8 @@ def _row(entry: Mapping[str, Any], task: Mapping[str, Any], completions: str | N
         row["completion"] = worked_answer(entry["family"], entry["question"], entry["answer"], entry["metadata"])
     elif completions == "bare":
         row["completion"] = bare_answer(entry["answer"])
+    elif completions == "tool_calls":
+        row["completion"] = tool_conversation(entry["answer"], entry["metadata"])
     else:
         row["task"] = json.dumps(task, sort_keys=True)
     return row

@@ -16,10 +16,10 @@ from typing import Any
 from data.errors import UserError
 
 
-def source_file(reference: str, key: str) -> Path:
+def source_file(reference: str, key: str, or_class: bool = False) -> Path:
     """Return the file of "package.module:function"; UserError if there is none, or no such function at its top.
 
-    `key` is the config key that holds `reference`, for messages.
+    `or_class` admits a class as well. `key` is the config key that holds `reference`, for messages.
     """
     module, _, function = reference.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), function]):
@@ -35,19 +35,19 @@ def source_file(reference: str, key: str) -> Path:
     if origin is None or not origin.endswith(".py"):
         raise UserError(f"{key}={reference}: {module} is no Python file; give the module with the function")
     path = Path(origin)
-    _check_function(path, reference, function, key)
+    _check_function(path, reference, function, key, or_class)
     return path
 
 
-def source_sha256(reference: str, key: str) -> str:
+def source_sha256(reference: str, key: str, or_class: bool = False) -> str:
     """Return the sha256 of the function's module, by which it is identified."""
-    return hashlib.sha256(source_file(reference, key).read_bytes()).hexdigest()
+    return hashlib.sha256(source_file(reference, key, or_class).read_bytes()).hexdigest()
 
 
-def load_function(reference: str, key: str) -> Callable[..., Any]:
+def load_function(reference: str, key: str, or_class: bool = False) -> Callable[..., Any]:
     """Import the module and return the function; UserError if it cannot be imported or another one is found."""
     module, _, name = reference.partition(":")
-    path = source_file(reference, key)
+    path = source_file(reference, key, or_class)
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -60,14 +60,15 @@ def load_function(reference: str, key: str) -> Callable[..., Any]:
     return function
 
 
-def _check_function(path: Path, reference: str, function: str, key: str) -> None:
+def _check_function(path: Path, reference: str, function: str, key: str, or_class: bool) -> None:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
         raise UserError(f"{key}={reference}: {path} is not Python: {error}") from error
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    admitted = (ast.FunctionDef, ast.ClassDef) if or_class else (ast.FunctionDef,)
+    defined = [node.name for node in tree.body if isinstance(node, admitted)]
     if function not in defined:
         raise UserError(
-            f"{key}={reference}: {path} defines no function {function} at its top level; "
+            f"{key}={reference}: {path} defines no {'class or ' * or_class}function {function} at its top level; "
             f"it has {', '.join(defined) or 'none'}"
         )

@@ -23,7 +23,8 @@ from data.json_rows import Read
 from data.licences import licence_beside
 from data.own_rows import callable_identity, callable_rows
 from data.row_checks import BadRow, plain_row
-from data.worked import completions_identity
+from data.tool_conversations import TOOL_CONVERSATIONS_VERSION
+from data.worked import WORKED_VERSION
 
 __all__ = ["SAMPLE_ROWS", "Rows", "data_identity", "load_rows", "rename_columns"]
 
@@ -118,6 +119,12 @@ def data_identity(
     if block.stage is not None:
         return declared
     return {**_foreign(block, pin, file_hash or _file_sha256), "formats": FORMATS_VERSION, **declared}
+
+
+def completions_identity(completions: str | None) -> str | None:
+    """Name what a generator writes as completions, with the version of its text."""
+    versions = {"worked": WORKED_VERSION, "tool_calls": TOOL_CONVERSATIONS_VERSION}
+    return f"{completions}/{versions[completions]}" if completions in versions else completions
 
 
 def _foreign(block: Any, pin: Callable[[str], str], file_hash: Callable[[Path], str]) -> dict[str, Any]:

@@ -20,11 +20,6 @@ Steps = tuple[list[str], str]
 """The lines of reasoning, and the answer they arrive at."""
 
 
-def completions_identity(completions: str | None) -> str | None:
-    """Name what a generator writes as completions, with the version of its text."""
-    return f"worked/{WORKED_VERSION}" if completions == "worked" else completions
-
-
 def bare_answer(answer: str) -> str:
     """Return the answer in its tag."""
     return f"<answer>{answer}</answer>"

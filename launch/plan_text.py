@@ -27,6 +27,7 @@ from training.mixture import planned_lines
 from training.plan import PlannedStage, RunPlan
 from training.plan_parents import parent_names
 from training.surgery.lineage import configs_of
+from training.tools import turns_in_words
 
 
 def plan_text(pipeline: Pipeline, plan: RunPlan) -> str:
@@ -79,6 +80,9 @@ def _steps(pipeline: Pipeline) -> Iterator[str]:
             if isinstance(stage, GrpoStage) and stage.rollout == "vllm" and pipeline.runtime.vllm is not None:
                 mode = pipeline.runtime.vllm.mode
                 yield f"{stage.name}: completions by vLLM (mode {mode}), whose memory and speed are not estimated"
+            turns = turns_in_words(stage)
+            if turns is not None:
+                yield f"{stage.name}: {turns}"
         if hasattr(stage, "data"):
             yield from (f"{stage.name}: {line}" for line in planned_lines(pipeline, stage))
     for text, models in evaluations.items():
@@ -92,7 +96,9 @@ def _evaluation(pipeline: Pipeline, stage: EvaluateStage) -> str:
     parts = [f"{suites} items, greedy{drawn}"] if suites else []
     parts += [] if block is None else [f"generalisation 5 x {block.items}"]
     asked = [f"{', '.join(parts)}, up to {stage.max_completion_length} tokens"] if parts else []
-    return "; ".join([*asked, *([f"benchmarks {', '.join(stage.benchmarks)}"] if stage.benchmarks else [])])
+    benchmarks = [f"benchmarks {', '.join(stage.benchmarks)}"] if stage.benchmarks else []
+    called = turns_in_words(stage)
+    return "; ".join([*asked, *benchmarks, *([] if called is None else [called])])
 
 
 def _surgery(pipeline: Pipeline, stage: SurgeryStage) -> str:

@@ -115,13 +115,14 @@ def test_grpo_with_a_reward_model_resumes_bit_identically(
 
 
 @pytest.mark.slow
-def test_grpo_with_a_reward_model_trains_on_two_ranks(trained: Path, tmp_path: Path) -> None:
-    """Each rank scores what it drew; what a prompt's first completions earn does not depend on the ranks."""
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_grpo_with_a_reward_model_trains_on_two_ranks(trained: Path, tmp_path: Path, zero_stage: int) -> None:
+    """Each rank scores what it drew, with a whole copy under ZeRO-3 too; a score does not depend on the ranks."""
     two = tmp_path / "two"
     assert run_stage(trained, "rm", "--run-dir", str(two)) == 0
-    assert start_ourselves(trained, "grpo", two, two_ranks()) == 0
+    assert start_ourselves(trained, "grpo", two, two_ranks(zero_stage)) == 0
     folder = folder_of(trained, two, "grpo")
-    assert_two_ranks_did_it(folder, 0)
+    assert_two_ranks_did_it(folder, zero_stage)
     scorer = RewardModelScorer(planned(trained, "rm").folder / "model", "float32", torch.device("cpu"), cached=False)
     rows = samples(folder)
     for row in rows:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import training.grpo
+from data.calculator import calculator
 from data.errors import UserError
 from tests.stage_runs import learned, planned, run_stage, stage, weights, write_pipeline
 from tests.test_ranks_real import ROOT, assert_two_ranks_did_it, folder_of, start_ourselves, two_ranks
 from tests.test_resume import at_step_end, die
 from training.bundled import materialise
-from training.calculator import calculator
 from training.config import ConfigError, load_pipeline
 from training.config.chat_templates import chat_template_path
 from training.models import load_tokenizer

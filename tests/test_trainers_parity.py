@@ -285,6 +285,7 @@ SOURCES = {
     "trl.GRPOTrainer._generate_and_score_completions": "1fa48922792dcd5c",
     "trl.GRPOTrainer._compute_loss": "80295546bbdbf6f7",
     "trl.GRPOTrainer._tool_call_loop": "1c501f7f3b469f7e",
+    "trl.GRPOTrainer._get_tool_suffix_ids": "e62362aef61aa88c",
     "trl.GRPOTrainer._tokenize_prompts": "d2d27f7c9bfda85f",
     "trl.GRPOTrainer.training_step": "9e18632f7dd8e8d8",
     "trl.GRPOTrainer.log": "1e7772819cc8cf09",

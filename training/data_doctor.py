@@ -20,6 +20,7 @@ from data.errors import UserError
 from training.context import StageContext
 from training.mixture import findings_by_source
 from training.models import end_tokens, weights_folder
+from training.rows import table
 from training.token_cache import tokenised_rows
 from training.tokens import PROMPT_MATCHES, TOKEN_COLUMNS, rendered_prompts, token_columns, tokenise
 from training.world import gather
@@ -152,9 +153,7 @@ def examine_rows(
     if stage.kind not in TOKEN_COLUMNS:
         return examine(prompt_rows(rows, numbers, tokenizer), facts, previews)
     if tokens is None:
-        from datasets import Dataset
-
-        plain = Dataset.from_list([token_columns(row, stage.kind) for row in rows])
+        plain = table([token_columns(row, stage.kind) for row in rows])
         tokens = tokenise(stage.kind, plain, tokenizer, arguments)
     return examine(token_rows(stage.kind, tokens, numbers, limits.window), facts, previews)
 

@@ -10,7 +10,7 @@ from data.suites import suite_items
 from training.config import EvaluateStage
 from training.config.generalisation import NAME
 from training.context import StageContext, StageResult
-from training.decode import Decoder, interleave, messages, mine, open_decoder
+from training.decode import Decoder, Drawn, interleave, messages, mine, open_decoder
 from training.estimates import maj_at_k, wilson_interval
 from training.facts import tokenizer_facts
 from training.generalisation import generalisation_items, generalisation_metrics
@@ -47,7 +47,7 @@ def run(context: StageContext) -> StageResult:
         low, high = found["ci95"]
         context.say(
             f"{suite}: accuracy {found['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, n={found['n']}), "
-            f"format {found['format_rate']:.3f}"
+            f"format {found['format_rate']:.3f}" + tools_words(found.get("tools"))
         )
     if apart:
         metrics[NAME] = generalisation_metrics(context, apart, apart_rows, made)
@@ -66,6 +66,14 @@ def asked_in_words(stage: EvaluateStage, items: int, apart: int) -> str:
     parts += [f"{apart} of {NAME}"] if apart else []
     parts += [f"benchmarks {', '.join(stage.benchmarks)}"] if stage.benchmarks else []
     return "; ".join(parts)
+
+
+def tools_words(found: dict[str, float] | None) -> str:
+    """What a suite's line says of tools."""
+    if found is None:
+        return ""
+    calls, failed = found["call_frequency"], found["failure_frequency"]
+    return f", {calls:.2f} calls of tools an answer, {failed:.1%} of them failed"
 
 
 def taken_prompts(context: StageContext) -> set[str]:
@@ -141,10 +149,19 @@ def measure(context: StageContext, decoder: Decoder, items: list[dict[str, Any]]
                 "tokens": answer.tokens,
                 "truncated": answer.truncated,
                 "draws": [{"completion": drawn[i].text, "correct": draws_correct[i]} for i in span],
+                **called(answer),
                 **({"stages": item["stages"]} if "stages" in item else {}),
             }
         )
     return rows
+
+
+def called(answer: Drawn) -> dict[str, Any]:
+    """What an item's row says of the calls of tools in its greedy answer; nothing where there are no tools."""
+    if answer.exchange is None:
+        return {}
+    exchange = answer.exchange
+    return {"exchange": exchange.transcript, "calls": exchange.calls, "failed_calls": exchange.failed}
 
 
 def judge(reward: str, completions: list[str], items: list[dict[str, Any]]) -> list[int]:
@@ -164,6 +181,9 @@ def suite_metrics(rows: list[dict[str, Any]], stage: Any) -> dict[str, Any]:
         **lengths(rows),
         **by_family(rows),
     }
+    if stage.tools:
+        calls, failed = sum(row["calls"] for row in rows), sum(row["failed_calls"] for row in rows)
+        metrics["tools"] = {"call_frequency": calls / n, "failure_frequency": failed / calls if calls else 0.0}
     if stage.draws:
         metrics["sampled"] = sampled_metrics(rows, stage)
     return metrics

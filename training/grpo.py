@@ -15,8 +15,10 @@ from training import one_step_off, vllm_rollout
 from training.context import StageContext
 from training.copied_policy import CopiedPolicy
 from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
+from training.environments import SEED, load_environment
 from training.grpo_trainer import GrpoTrainer, rounds_begun
 from training.identity import derived_seed
+from training.judge import JudgeCalls
 from training.model_reward import open_model_reward
 from training.models import eos_ids
 from training.packed_linear import PackedLinears, packed_linears, why_not_packed
@@ -33,14 +35,20 @@ ROLLOUT_ROWS = 64  # completions of a rank decoded together: bounds the KV cache
 
 def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: Any) -> GrpoTrainer:
     """Build the trainer; `common` holds model, args, processing_class, peft_config and callbacks."""
-    adapter = RewardAdapter(stage_scorer(context), open_model_reward(context, common["args"]))
+    judge = None if context.stage.judge is None else JudgeCalls(context.stage.judge, context.stage.max_error_rate)
+    adapter = RewardAdapter(stage_scorer(context), open_model_reward(context, common["args"]), judge)
     if context.stage.dynamic_sampling is not None:
         rows = [{**row, PROMPT_ROW: number} for number, row in enumerate(rows)]
-    tools = load_tools(context.stage.tools, context.stage.name)
-    if tools:
+    tools, factory = load_tools(context.stage.tools, context.stage.name), None
+    called = [spec.called for spec in context.stage.tools]
+    spec = context.stage.environment
+    if spec is not None:
+        factory = load_environment(spec, context.stage.name, called)
+        rows = with_seeds(rows, context.seed)
+        called.append(f"the methods of {spec.called}, one for each completion")
+    if called:
         common["processing_class"] = tokenizer_for_tools(common["processing_class"], context.stage.name)
-        names = ", ".join(spec.called for spec in context.stage.tools)
-        context.say(f"tools: {names}, called by TRL between turns; every turn is drawn by posttrain")
+        context.say(f"tools: {', '.join(called)}; called by TRL between turns; every turn is drawn by posttrain")
     by_vllm, off_policy = context.stage.rollout == "vllm", context.stage.one_step_off_policy
     copied = copy.deepcopy(common["model"]) if off_policy and not by_vllm else None
     trainer = GrpoTrainer(
@@ -48,9 +56,11 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
         reward_funcs=adapter.functions,
         rollout_func=one_step_off.rollout if off_policy else vllm_rollout.rollout if by_vllm else rollout,
         tools=tools or None,
+        environment_factory=factory,
         **common,
     )
     trainer.by_vllm = by_vllm
+    leave_out_own_reward(trainer, len(adapter.weights))
     if by_vllm:
         vllm_rollout.attach(context, trainer)
     if off_policy:
@@ -64,6 +74,20 @@ def make_trainer(context: StageContext, rows: list[dict[str, Any]], **common: An
     if context.stage.dynamic_sampling is not None:
         trainer.dynamic = DynamicSampling(context, adapter, trainer.train_dataset, draw)
     return trainer
+
+
+def with_seeds(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Return the rows with a seed for their environments, the same one for all completions of a row in every epoch."""
+    return [{SEED: derived_seed(seed, f"environment:{place}"), **row} for place, row in enumerate(rows)]
+
+
+def leave_out_own_reward(trainer: GrpoTrainer, named: int) -> None:
+    """Take back the reward that TRL adds for an environment with `get_reward`: the stage's reward `environment` is it,
+    with a weight, and with the errors of the others.
+    """
+    for of_each in (trainer.reward_funcs, trainer.reward_func_names, trainer.reward_processing_classes):
+        del of_each[named:]
+    trainer.reward_weights = trainer.reward_weights[:named]
 
 
 def rollout(prompts: list[Any], trainer: GrpoTrainer) -> dict[str, Any]:
@@ -88,15 +112,18 @@ def draw(
     an interrupted run draws the same completions again.
     """
     unique, draws = group_copies(prompts)
-    prompt_ids = prompt_tokens(unique, trainer) if unique else []
+    prompt_ids = prompt_tokens(unique, draws, trainer) if unique else []
     return [ids for ids in prompt_ids for _ in range(draws)], complete(prompt_ids, draws, trainer, name, observer)
 
 
-def prompt_tokens(prompts: list[Any], trainer: GrpoTrainer) -> list[list[int]]:
-    """Token ids of prompts; where there are tools, as TRL renders them: with the tools, in its training template."""
-    if trainer.tools:
-        ids: list[list[int]] = trainer._tokenize_prompts(prompts)[0]
-        return ids
+def prompt_tokens(prompts: list[Any], draws: int, trainer: GrpoTrainer) -> list[list[int]]:
+    """Token ids of prompts, each of which is drawn for `draws` times; where there are tools, as TRL renders them: with
+    the tools, in its training template.
+    """
+    if trainer.tools:  # with environments it renders the whole batch: which tools it tells of depends on the place
+        copies = 1 if trainer.environment_factories is None else draws
+        ids: list[list[int]] = trainer._tokenize_prompts([each for each in prompts for _ in range(copies)])[0]
+        return ids[::copies]
     return rendered_prompts(prompts, trainer.processing_class)
 
 

@@ -33,6 +33,7 @@ from training.config.generalisation import generated_sources, trained_families
 from training.config.identity_block import identity_block
 from training.config.probe import Probe
 from training.config.scorers import stage_named
+from training.environments import environment_identity
 from training.identity import IDENTITY_VERSION, default_cache_dir, derived_seed, file_sha256, fingerprint
 from training.interventions import identity_of
 from training.model_files import model_files
@@ -177,6 +178,7 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
     }
     if isinstance(stage, EvaluateStage):
         experiment.pop("suites")
+        _name_tools(experiment, stage)
         block["suites"] = {name: _suite(pipeline, name, pins) for name in stage.suites}
         block["rewards"] = [_reward(RewardSpec(name=name), stage.name) for name in EVALUATION_REWARDS]
         if stage.benchmarks:
@@ -208,9 +210,16 @@ def stage_identity(pipeline: Pipeline, stage: Stage, parents: list[str], pins: P
     if "rewards" in experiment:
         experiment.pop("rewards")
         block["rewards"] = [_reward(spec, stage.name) for spec in getattr(stage, "rewards", [])]
-    if "tools" in experiment:
-        experiment["tools"] = [tool_identity(spec) for spec in getattr(stage, "tools", [])]
+    _name_tools(experiment, stage)
     return block
+
+
+def _name_tools(experiment: dict[str, Any], stage: Any) -> None:
+    """Put what identifies the tools and the environment in place of what names them."""
+    if experiment.get("tools", "rows") != "rows":
+        experiment["tools"] = [tool_identity(spec) for spec in stage.tools]
+    if "environment" in experiment:
+        experiment["environment"] = environment_identity(stage.environment)
 
 
 def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def training_prompts(context: StageContext, stages: Collection[str] | None = Non
     from data.formats import convert, prompt_texts
     from training.cleaning import cleaned
     from training.config.data_blocks import PURPOSES
+    from training.rows import tool_use
 
     texts: set[str] = set()
     for stage in context.pipeline.stages:
@@ -33,7 +34,7 @@ def training_prompts(context: StageContext, stages: Collection[str] | None = Non
                 continue
             rows = load_rows(part, seed, pin=context.pin)
             if block.decontaminate is not None:
-                rows = convert(rows, PURPOSES[stage.kind], form=part.format)
+                rows = convert(rows, PURPOSES[stage.kind], form=part.format, tools=tool_use(stage))
                 rows = cleaned(rows, block, context.pipeline, None, context.pin)
             texts |= prompt_texts(rows.rows)
     return texts

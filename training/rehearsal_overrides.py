@@ -241,6 +241,7 @@ def _groups(stage: GrpoStage, at: str, batch: int) -> Iterator[Replacement]:
     yield _set(stage.name, f"{at}.trainer.max_completion_length", min(COMPLETION_TOKENS, length))
     yield _set(stage.name, f"{at}.signal", [])
     yield from _reward_model(stage, at)
+    yield from _judge(stage, at)
     yield from _length_reward(stage, at)
 
 
@@ -257,13 +258,18 @@ def _reward_model(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replaceme
         yield _set(stage.name, f"{at}.reward_model", None, words)
 
 
+def _judge(stage: GrpoStage | SampleStage, at: str) -> Iterator[Replacement]:
+    """A rehearsal asks no service."""
+    if stage.judge is not None:
+        yield _set(stage.name, f"{at}.judge", None, f"not rehearsed: the judge {stage.judge.callable}")
+
+
 def _sample(stage: SampleStage, at: str, stand_ins_dir: Path) -> Iterator[Replacement]:
     if stage.model is not None:
         words = f"the teacher {stage.model}: the same random weights"
         yield _set(stage.name, f"{at}.model", str(stand_ins_dir / "model"), words)
     yield from _reward_model(stage, at)
-    if stage.judge is not None:
-        yield _set(stage.name, f"{at}.judge", None, f"not rehearsed: the judge {stage.judge.callable}")
+    yield from _judge(stage, at)
     if isinstance(stage.temperature, list):
         yield _set(stage.name, f"{at}.temperature", stage.temperature[: min(DRAWS, stage.draws)])
     yield _set(stage.name, f"{at}.draws", min(DRAWS, stage.draws))

@@ -9,20 +9,23 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from training.config.scorers import REWARD_MODEL
+from training.config.scorers import JUDGE, REWARD_MODEL
 from training.context import StageContext
 from training.environment import available_cores
+from training.environments import environment_state
+from training.rewards.environment_state import COLUMN
 from training.rewards.pool import Limits
 from training.rewards.scoring import Scorer, Scores, weighted_totals
 from training.world import World, gather
 
 if TYPE_CHECKING:
+    from training.judge import JudgeCalls
     from training.model_reward import ModelReward
 
 MOST_WORKERS = 8
 """Workers of a rank where the config names no number."""
 
-TRL_EXTRAS = ("trainer_state", "log_extra", "log_metric", "environments", "completion_ids")
+TRL_EXTRAS = ("trainer_state", "log_extra", "log_metric", COLUMN, "completion_ids")
 
 
 def stage_scorer(context: StageContext) -> Scorer:
@@ -47,11 +50,13 @@ class RewardAdapter:
     of `weights`.
     """
 
-    def __init__(self, scorer: Scorer, reward_model: "ModelReward | None" = None):
-        self.scorer, self.reward_model = scorer, reward_model
+    def __init__(self, scorer: Scorer, reward_model: "ModelReward | None" = None, judge: "JudgeCalls | None" = None):
+        self.scorer, self.reward_model, self.judge = scorer, reward_model, judge
         self.weights: dict[str, float] = {spec.name: spec.weight for spec in scorer.specs}
         if reward_model is not None:
             self.weights[REWARD_MODEL] = reward_model.weight
+        if judge is not None:
+            self.weights[JUDGE] = judge.weight
         self._batch: list[Any] | None = None
         self.completion_ids: list[list[int]] = []  # of the batch scored last, on this rank
         self._scores: Scores | None = None
@@ -82,21 +87,23 @@ class RewardAdapter:
     ) -> Scores:
         """Score this rank's completions, whatever form TRL or the data has them in."""
         own = {name: values for name, values in columns.items() if name not in TRL_EXTRAS}
+        if COLUMN in columns:
+            own[COLUMN] = [environment_state(world) for world in columns[COLUMN]]
         own["completion_tokens"] = [len(ids) for ids in completion_ids]
         texts = [assistant_text(completion) for completion in completions]
         scores = self.scorer.score(texts, [prompt_text(prompt) for prompt in prompts], own)
-        return scores if self.reward_model is None else self._with_model(scores, prompts, texts, own)
+        if self.reward_model is not None:
+            scores = self._with(scores, REWARD_MODEL, *self.reward_model.score(prompts, texts, own))
+        if self.judge is not None:
+            scores = self._with(scores, JUDGE, *self.judge.score_all(texts, prompts, own))
+        return scores
 
-    def _with_model(
-        self, scores: Scores, prompts: list[Any], texts: list[str], columns: dict[str, list[Any]]
-    ) -> Scores:
-        """Add the reward model's scores; what it cannot score is unscorable for all, as with an error of a reward."""
-        assert self.reward_model is not None
-        values, raised = self.reward_model.score(prompts, texts, columns)
+    def _with(self, scores: Scores, name: str, values: list[float | None], raised: list[str | None]) -> Scores:
+        """Add what scores beside the rewards; what it cannot score is unscorable for all, as with an error of one."""
         errors = [error or new for error, new in zip(scores.errors, raised, strict=True)]
         self.scorer.add_errors([new for error, new in zip(scores.errors, raised, strict=True) if new and not error])
-        found = scores.per_reward | {REWARD_MODEL: values}
-        per_reward = {name: [None if e else v for v, e in zip(of, errors, strict=True)] for name, of in found.items()}
+        found = scores.per_reward | {name: values}
+        per_reward = {each: [None if e else v for v, e in zip(of, errors, strict=True)] for each, of in found.items()}
         return Scores(per_reward, weighted_totals(per_reward, self.weights), errors)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from data.errors import UserError
 from training.config import Pipeline
 from training.config.trainer_fields import default
+from training.environments import environment_columns, reset_states
 from training.pins import Pins
 from training.plan import RunPlan, data_seed
 from training.record import read_record
@@ -77,10 +78,10 @@ def try_rewards(pipeline: Pipeline, plan: RunPlan, stages: list[Any], num_rows: 
         if waits_for:
             trial.reason = f"its rows are made by stage {waits_for[0]}, which has not run"
         else:
-            rows = first_rows(pipeline, plan, stage, num_rows)
+            rows = reset_states(stage, first_rows(pipeline, plan, stage, num_rows))
             trial.num_rows = len(rows)
             trial.probes = [probe for number in range(len(rows)) for probe in probes(rows, number, longest(stage))]
-            trial.rewards = [try_one(pipeline, spec, rows, trial.probes) for spec in stage.rewards]
+            trial.rewards = [try_one(pipeline, stage, spec, rows, trial.probes) for spec in stage.rewards]
         yield trial
 
 
@@ -126,8 +127,8 @@ def reference_text(value: Any) -> str:
     return value if isinstance(value, str) else str(value[-1]["content"])
 
 
-def try_one(pipeline: Pipeline, spec: Any, rows: list[dict[str, Any]], made: list[Probe]) -> RewardTrial:
-    """Score every probe with one reward alone, in workers as in the stage."""
+def try_one(pipeline: Pipeline, stage: Any, spec: Any, rows: list[dict[str, Any]], made: list[Probe]) -> RewardTrial:
+    """Score every probe with one reward alone, in workers as in the stage; no probe acts in an environment."""
     runtime, reward = pipeline.runtime, reward_of(spec)
     reward.require(reward.parameters)
     limits = Limits(runtime.reward_workers or 1, runtime.reward_time_limit, runtime.reward_memory_gb)
@@ -140,7 +141,8 @@ def try_one(pipeline: Pipeline, spec: Any, rows: list[dict[str, Any]], made: lis
     finally:
         scorer.close()
     trial = RewardTrial(spec.name, scores.per_reward[spec.name], scores.errors)
-    trial.refusal = refusal(trial, reward.probed)
+    may_read_the_state = spec.callable is not None and bool(environment_columns(stage))
+    trial.refusal = refusal(trial, reward.probed and not may_read_the_state)
     return trial
 
 

@@ -21,6 +21,7 @@ from training.identity import canonical_json
 from training.json_lines import write_lines
 from training.mixture import MixedRows, joined_sources, mixture, source_names
 from training.plan import data_seed, seeded_sources
+from training.tools import tokenizer_for_tools, tool_schemas
 from training.whole_folder import flush_tree
 from training.world import barrier
 
@@ -44,13 +45,28 @@ def source_rows(
         parts = []
         for part, part_seed in seeded_sources(block, seed):
             loaded = load_rows(part, part_seed, stage_folder, pin)
-            parts.append(convert(loaded, PURPOSES[stage.kind], system, part.format))
+            parts.append(with_tools(convert(loaded, PURPOSES[stage.kind], system, part.format, tool_use(stage)), stage))
         if block.mix is None:
             return parts[0]
         limited = [first(made, part.limit) for made, part in zip(parts, block.mix, strict=True)]
         return joined_sources(limited, source_names(block))
     except UserError as error:
         raise UserError(f"stages.{stage.name}.data: {error}") from error
+
+
+def tool_use(stage: Any) -> str:
+    """What the rows of a stage may say of tools (`data.formats.convert`): only sft trains on calls."""
+    if stage.kind != "sft" or not stage.tools:
+        return "refused"
+    return "rows" if stage.tools == "rows" else "stage"
+
+
+def with_tools(rows: Rows, stage: Any) -> Rows:
+    """Return the rows, told of the stage's own tools if it has any."""
+    if tool_use(stage) != "stage":
+        return rows
+    schemas = tool_schemas(stage.tools, stage.name)
+    return replace(rows, rows=[{**row, "tools": schemas} for row in rows.rows])
 
 
 def first(rows: Rows, limit: int | None) -> Rows:
@@ -99,6 +115,8 @@ def rows_in_limits(
     Needs no folder of its own, so the data doctor calls it before a run.
     """
     block = stage.data
+    if tool_use(stage) != "refused":
+        tokenizer_for_tools(tokenizer, stage.name)
     usable = source_rows(stage, seed, system, stage_folder, pin)
     usable = cleaned(usable, block, pipeline, system, pin)
     try:
@@ -172,12 +190,20 @@ def shared_dataset(rows: list[dict[str, Any]], context: StageContext) -> "Datase
     TRL's caches (tokenised rows, reference log-probabilities) lie beside a data set's files; rows in memory would give
     each rank a temporary folder of its own, where it looks in vain for what rank 0 wrote.
     """
-    from datasets import Dataset, load_from_disk
+    from datasets import load_from_disk
 
     folder = context.folder / ROWS_CACHE / "rows"
     if context.world.is_main:
         shutil.rmtree(folder, ignore_errors=True)
-        names = dict.fromkeys(name for row in rows for name in row)  # from_list looks at the first row alone
-        Dataset.from_list([{name: row.get(name) for name in names} for row in rows]).save_to_disk(str(folder))
+        table(rows).save_to_disk(str(folder))
     barrier(context.world)
     return load_from_disk(str(folder))
+
+
+def table(rows: list[dict[str, Any]]) -> "Dataset":
+    """The rows as a data set in memory; messages that call tools keep the keys they have, and no others."""
+    from datasets import Dataset
+
+    names = dict.fromkeys(name for row in rows for name in row)  # from_list looks at the first row alone
+    whole = [{name: row.get(name) for name in names} for row in rows]
+    return Dataset.from_list(whole, on_mixed_types="use_json" if "tools" in names else None)

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from training.config.scorers import REWARD_MODEL
+from training.config.scorers import JUDGE, REWARD_MODEL
 from training.context import StageContext
 from training.judge import JudgeCalls
 from training.model_reward import ModelReward, open_reward_model
 from training.reward_functions import prompt_text, scored_per_s, stage_scorer
 from training.rewards.scoring import Scores
 from training.sample_draws import Draw, Row
-
-JUDGE = "judge"
-"""What its scores are called among the rewards of a draw."""
 
 
 class DrawScorer:

@@ -48,10 +48,7 @@ def check_all(pipeline: Any) -> None:
         for stage in pipeline.stages:
             if getattr(stage, "rewards", None):
                 check_rewards(stage)
-            if stage.kind == "grpo" and stage.tools:
-                from training.tools import load_tools
-
-                load_tools(stage.tools, stage.name)
+            check_tools(stage)
             if stage.kind in ("sample", "grpo"):
                 check_scorers(stage)
             if stage.kind == "evaluate" and stage.generalisation is not None:
@@ -108,6 +105,17 @@ def check_gguf_parent(pipeline: Any, stage: Any) -> None:
         require_architecture(config, stage.name)
 
 
+def check_tools(stage: Any) -> None:
+    """Import a stage's tools and its environment, and refuse what a model cannot be told how to call."""
+    from training.environments import load_environment
+    from training.tools import load_tools
+
+    specs = getattr(stage, "tools", [])
+    tools = [] if specs == "rows" else load_tools(specs, stage.name)
+    if getattr(stage, "environment", None) is not None:
+        load_environment(stage.environment, stage.name, [tool.__name__ for tool in tools])
+
+
 def check_rewards(stage: Any) -> None:
     """Build a stage's rewards, which say what they need of this machine; a worker imports functions of the user."""
     from training.rewards.resolve import reward_of
@@ -136,6 +144,7 @@ def check_scorers(stage: Any) -> None:
 def check_data_files(pipeline: Any) -> None:
     """Read the local files of stages and suites: rows without the columns that their use needs are a UserError."""
     from data.suites import suite_items
+    from training.environments import environment_columns
     from training.plan import data_seed
     from training.rewards.scoring import Scorer
     from training.rows import source_rows
@@ -144,7 +153,7 @@ def check_data_files(pipeline: Any) -> None:
         if getattr(stage, "data", None) and all(part.path is not None for part in stage.data.sources):
             rows = source_rows(stage, data_seed(pipeline, stage.name), system=None).rows
             if getattr(stage, "rewards", None):
-                names = {name for row in rows for name in row}
+                names = {name for row in rows for name in row} | environment_columns(stage)
                 Scorer(stage.rewards, stage.max_error_rate).check_columns(names)
                 check_without(stage, names)
     for name, suite in pipeline.suites.items():

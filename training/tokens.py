@@ -6,6 +6,7 @@ trainer; `tests/test_token_cache.py` compares the result with the dataset of a r
 """
 
 import copy
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,10 @@ def _mark_prompts(
 def rendered_prompts(
     prompts: list[Any], tokenizer: Any, tools: list[Any] | None = None, options: list[Any] | None = None
 ) -> list[list[int]]:
-    """Token ids of prompts (messages) as generation gets them: the chat template with its generation prompt."""
+    """Token ids of prompts (messages) as generation gets them: the chat template with its generation prompt.
+
+    `tools` are each prompt's, JSON schemas as JSON text.
+    """
     if not tools and not options:
         return tokenizer.apply_chat_template(prompts, add_generation_prompt=True, tokenize=True, return_dict=True)[
             "input_ids"
@@ -112,7 +116,7 @@ def rendered_prompts(
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
-            tools=tools[place] if tools else None,
+            tools=json.loads(tools[place]) if tools and tools[place] else None,
             **((options[place] if options else None) or {}),
         )["input_ids"]
         for place, prompt in enumerate(prompts)

@@ -6,15 +6,18 @@ what the model is told. It runs in the training process: its code is yours and t
 
 import copy
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from data.calculator import calculator
 from data.errors import UserError
 from data.own_functions import load_function, source_sha256
-from training.calculator import calculator
 
 KEY = "callable"
+TURNS = "max_tool_calling_iterations"
+"""The name of the limit of rounds of calls: TRL's, and ours where TRL has no config."""
 
 
 @dataclass(frozen=True)
@@ -35,32 +38,57 @@ def tool_identity(spec: Any) -> dict[str, Any]:
     return {"name": spec.called, "version": spec.version, "callable_sha256": source_sha256(spec.callable, KEY)}
 
 
+def turns_in_words(stage: Any) -> str | None:
+    """What a plan says of a stage's tools and turns; None where it draws nothing or has none."""
+    names = [] if stage.kind == "sft" else [spec.called for spec in getattr(stage, "tools", [])]
+    spec = getattr(stage, "environment", None)
+    if spec is not None:
+        names.append(f"the methods of {spec.called}")
+    if not names:
+        return None
+    most = stage.trainer.get(TURNS) if stage.kind == "grpo" else stage.max_tool_calling_iterations
+    turns = "as many turns as fit" if most is None else f"up to {most + 1} turns"
+    return f"tools: {', '.join(names)}; {turns} within its tokens, later ones are not in the estimate of time"
+
+
+def tool_schemas(specs: list[Any], stage: str) -> str:
+    """Return what a model is told of a stage's tools: a list of JSON schemas, as JSON text."""
+    from transformers.utils.chat_template_utils import get_json_schema
+
+    return json.dumps([get_json_schema(function) for function in load_tools(specs, stage)], ensure_ascii=False)
+
+
 def load_tools(specs: list[Any], stage: str) -> list[Callable[..., Any]]:
     """Return the functions of a stage's tools. Raises UserError for one that a model cannot be told how to call."""
     return [_load(spec, f"stages.{stage}.tools[{number}]") for number, spec in enumerate(specs)]
 
 
 def _load(spec: Any, where: str) -> Callable[..., Any]:
+    try:
+        function = TOOLS[spec.name].function if spec.callable is None else load_function(spec.callable, KEY)
+    except UserError as error:
+        raise UserError(f"{where}.{error}") from error
+    require_described(function, where)
+    return function
+
+
+def require_described(function: Callable[..., Any], where: str) -> None:
+    """Raise UserError for a function that a model cannot be told how to call."""
     from transformers.utils.chat_template_utils import (
         DocstringParsingException,
         TypeHintParsingException,
         get_json_schema,
     )
 
-    try:
-        function = TOOLS[spec.name].function if spec.callable is None else load_function(spec.callable, KEY)
-    except UserError as error:
-        raise UserError(f"{where}.{error}") from error
     if inspect.iscoroutinefunction(function):
-        raise UserError(f"{where}: {spec.called} is async; a tool is a plain function")
+        raise UserError(f"{where}: {function.__name__} is async; a tool is a plain function")
     try:
         get_json_schema(function)
     except (DocstringParsingException, TypeHintParsingException) as error:
         raise UserError(
-            f"{where}: {spec.called} needs a type for every argument and a docstring with `Args:` that describes each "
-            f"(Google's style): {error}"
+            f"{where}: {function.__name__} needs a type for every argument and a docstring with `Args:` that describes "
+            f"each (Google's style): {error}"
         ) from error
-    return function
 
 
 def tokenizer_for_tools(tokenizer: Any, stage: str) -> Any:

@@ -83,8 +83,8 @@ def build_arguments(stage: Any, runtime: Any, seed: int, output_dir: Path, unive
     if getattr(stage, "expert_balance", None) in ("off", "bias"):
         derived["router_aux_loss_coef"] = 0.0
     if stage.kind == "grpo":
-        scoring = [*stage.rewards, *([] if stage.reward_model is None else [stage.reward_model])]
-        derived["reward_weights"] = [each.weight for each in scoring]
+        scoring = [*stage.rewards, stage.reward_model, stage.judge]
+        derived["reward_weights"] = [each.weight for each in scoring if each is not None]
         derived["generation_batch_size"] = stage.trainer.get("generation_batch_size", stage.batch_size)
         if stage.rollout == "vllm" and runtime.vllm.mode != "process":  # which `training.vllm_rollout` sees to
             derived |= {"use_vllm": True, "vllm_mode": runtime.vllm.mode, "vllm_server_base_url": runtime.vllm.server}

@@ -1,8 +1,9 @@
 """Alpaca: an instruction, an input it may work on, and the output; also with chosen and rejected in its place."""
 
-from data.formats.conversation import check_prompt, refuse_tools, text, with_system_column
+from data.formats.conversation import check_prompt, text, with_system_column
 from data.formats.format import Example, Format, Message, Row
 from data.formats.shape import TEXT
+from data.formats.tool_use import refuse_tools
 from data.row_checks import BadRow
 
 _PROMPT = ("instruction", "input", "system", "history")

@@ -8,6 +8,7 @@ what nobody wrote.
 from typing import Any
 
 from data.formats.format import Message
+from data.formats.tool_use import TOOL_SENDERS, calls, refuse_tools, tool_calls
 from data.row_checks import BadRow
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -23,22 +24,6 @@ SENDERS = {
 }
 """ShareGPT's `from` -> role."""
 
-_TOOL_SENDERS = ("function_call", "tool_call", "observation", "function_response", "tool")
-_TOOL_KEYS = ("tool_calls", "function_call", "tool_call_id")
-_TOOL_COLUMNS = ("tools", "functions")
-
-
-def tool_calls(found: str) -> BadRow:
-    """Return the bad row for a call of a tool: its text depends on the template, and most templates drop it."""
-    return BadRow("tool_calls", f"{found}; tool-call rows are not trained on: most chat templates leave the calls out")
-
-
-def refuse_tools(row: dict[str, Any]) -> None:
-    """Raise BadRow if the row declares tools."""
-    for column in _TOOL_COLUMNS:
-        if row.get(column) not in (None, [], {}, "", "[]", "null"):
-            raise tool_calls(f"{column} declares tools")
-
 
 def text(value: Any, column: str) -> str:
     """Return a text that is not blank."""
@@ -52,7 +37,9 @@ def text(value: Any, column: str) -> str:
 
 
 def messages(value: Any, role: str, column: str) -> list[Message]:
-    """Return a text as one message of `role`, or a checked copy of a message list (role and content only)."""
+    """Return a text as one message of `role`, or a checked copy of a message list: role and content, and where tools
+    are called, the calls and the names of the tools that answer.
+    """
     if isinstance(value, str):
         return [{"role": role, "content": text(value, column)}]
     if isinstance(value, dict) and "role" in value:
@@ -61,19 +48,25 @@ def messages(value: Any, role: str, column: str) -> list[Message]:
         raise BadRow("missing" if value is None else "empty", f"{column} is {'missing' if value is None else 'empty'}")
     if not isinstance(value, list):
         raise BadRow("wrong_kind", f"{column} is {_a(value)}; it must be a text or a list of messages")
-    return [_message(message, f"{column}[{index}]") for index, message in enumerate(value)]
+    made = [_message(message, f"{column}[{index}]") for index, message in enumerate(value)]
+    if not any("tool_calls" in message for message in made):
+        return [{"role": message["role"], "content": message["content"]} for message in made]
+    return made
 
 
 def _message(message: Any, at: str) -> Message:
     if not isinstance(message, dict) or "role" not in message:
         raise BadRow("wrong_kind", f"{at} is {_shown(message)}; a message is {{role: ..., content: text}}")
-    for key in _TOOL_KEYS:
-        if message.get(key):
-            raise tool_calls(f"{at} has {key}")
+    if message.get("function_call"):
+        raise tool_calls(f"{at} has function_call, an older form of tool_calls")
     role = message["role"]
     if role not in ROLES:
         raise BadRow("wrong_role", f"{at} has the role {_shown(role)}; use {', '.join(ROLES)}")
-    return {"role": role, "content": _content(message.get("content"), at)}
+    if message.get("tool_calls"):
+        said = "" if message.get("content") in (None, "") else _content(message["content"], at)
+        return {"role": role, "content": said, "tool_calls": calls(message["tool_calls"], role, at)}
+    named = {"name": message["name"]} if role == "tool" and isinstance(message.get("name"), str) else {}
+    return {"role": role, "content": _content(message.get("content"), at), **named}
 
 
 def _content(value: Any, at: str) -> str:
@@ -97,7 +90,7 @@ def turn(value: Any, at: str) -> Message:
     if not isinstance(value, dict) or "from" not in value:
         raise BadRow("wrong_kind", f"{at} is {_shown(value)}; a turn is {{from: ..., value: text}}")
     sender = value["from"]
-    if sender in _TOOL_SENDERS:
+    if sender in TOOL_SENDERS:
         raise tool_calls(f"{at} is from {sender!r}")
     if not isinstance(sender, str) or sender not in SENDERS:
         raise BadRow("wrong_role", f"{at} is from {_shown(sender)}; use {', '.join(SENDERS)}")
@@ -140,12 +133,16 @@ def check_turns(conversation: list[Message], column: str) -> None:
 
 
 def split(conversation: list[Message], column: str) -> tuple[list[Message], list[Message]]:
-    """Return (prompt, [last message]) of a conversation that ends with the assistant."""
+    """Return (prompt, completion) of a conversation that ends with the assistant: its last message, or where it called
+    tools on the way, all that follows the last user message.
+    """
     check_turns(conversation, column)
     if conversation[-1]["role"] != "assistant" or not any(m["role"] == "user" for m in conversation[:-1]):
         roles = ", ".join(message["role"] for message in conversation)
         raise BadRow("wrong_order", f"{column} has the roles {roles}; it must end with an assistant's answer to a user")
-    return conversation[:-1], conversation[-1:]
+    asked = max(index for index, message in enumerate(conversation) if message["role"] == "user") + 1
+    begins = asked if any("tool_calls" in message for message in conversation[asked:]) else len(conversation) - 1
+    return conversation[:begins], conversation[begins:]
 
 
 def check_prompt(prompt: list[Message], column: str) -> list[Message]:

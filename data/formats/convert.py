@@ -10,16 +10,20 @@ from data.formats.format import Example, Format, Message, Row
 from data.formats.recognise import candidates, declared, recognise
 from data.formats.shape import shape
 from data.formats.table import FORMATS
+from data.formats.tool_use import check_tools
 from data.row_checks import BadRow
 
 OURS = ("messages", "prompt", "completion", "chosen", "rejected")
 
 
 def sft_row(example: Example, row: Row, form: Format) -> Row:
-    """{"prompt": messages, "completion": [assistant message]}."""
+    """{"prompt": messages, "completion": [assistant message]}; with calls of tools, what they answered between the
+    assistant's messages, and in `tools` what the row declares.
+    """
     if example.completion is None:
         raise BadRow("no_completion", f"{form.name}: the last turn is the user's; there is no answer to train on")
-    return {"prompt": example.prompt, "completion": example.completion}
+    tools = {} if example.tools is None else {"tools": example.tools}
+    return {"prompt": example.prompt, "completion": example.completion, **tools}
 
 
 def preference_row(example: Example, row: Row, form: Format) -> Row:
@@ -46,10 +50,13 @@ PURPOSES: dict[str, Callable[[Example, Row, Format], Row]] = {
 }
 
 
-def convert(loaded: Rows, purpose: str, system: str | None = None, form: str | None = None) -> Rows:
+def convert(
+    loaded: Rows, purpose: str, system: str | None = None, form: str | None = None, tools: str = "refused"
+) -> Rows:
     """Return the rows in the shape of a purpose (text, sft, preference, prompt), led by `system` where they bring none.
 
-    `form` declares the format; None recognises it. Bad rows go to the account, under its policy. Raises UserError
+    `form` declares the format; None recognises it. `tools` says whether rows may call tools: `refused`, those of the
+    `stage`, or those that `rows` declare. Bad rows go to the account, under its policy. Raises UserError
     for what `data.formats.recognise` refuses, and when there are no rows.
     """
     account = loaded.account
@@ -61,6 +68,7 @@ def convert(loaded: Rows, purpose: str, system: str | None = None, form: str | N
     for number, row in zip(loaded.numbers, loaded.rows, strict=True):
         try:
             example = found.parse(row)
+            check_tools(example, tools)
             made = PURPOSES[purpose](replace(example, prompt=_with_system(example.prompt, system)), row, found)
         except BadRow as error:
             account.bad(number, error.reason, error.detail)

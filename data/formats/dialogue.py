@@ -4,13 +4,13 @@ from data.formats.conversation import (
     answer_to,
     check_prompt,
     messages,
-    refuse_tools,
     split,
     turns,
     with_system_column,
 )
 from data.formats.format import Example, Format, Message, Row
 from data.formats.shape import MAYBE_TRUTH, MESSAGES, TEXT, TRUTH, TURNS
+from data.formats.tool_use import declared_tools
 from data.row_checks import BadRow
 
 _TEXT_OR_MESSAGES = TEXT | MESSAGES
@@ -18,17 +18,16 @@ _TEXT_OR_MESSAGES = TEXT | MESSAGES
 
 def whole_conversation(row: Row, conversation: list[Message], column: str) -> Example:
     """The last assistant turn is the completion, what stands before it the prompt; without one all is prompt."""
-    refuse_tools(row)
+    tools = declared_tools(row)
     conversation = with_system_column(row, conversation)
     if conversation[-1]["role"] == "assistant":
         prompt, completion = split(conversation, column)
-        return Example(prompt, completion)
-    return Example(check_prompt(conversation, column))
+        return Example(prompt, completion, tools=tools)
+    return Example(check_prompt(conversation, column), tools=tools)
 
 
 def row_prompt(row: Row, column: str = "prompt") -> list[Message]:
     """The prompt of a row: a text or messages, led by the row's system text."""
-    refuse_tools(row)
     return check_prompt(with_system_column(row, messages(row.get(column), "user", column)), column)
 
 
@@ -40,12 +39,13 @@ def _messages(row: Row) -> Example:
 
 
 def _prompt(row: Row) -> Example:
-    return Example(row_prompt(row))
+    return Example(row_prompt(row), tools=declared_tools(row))
 
 
 def _prompt_completion(row: Row) -> Example:
     prompt = row_prompt(row)
-    return Example(prompt, answer_to(prompt, messages(row.get("completion"), "assistant", "completion"), "completion"))
+    answer = answer_to(prompt, messages(row.get("completion"), "assistant", "completion"), "completion")
+    return Example(prompt, answer, tools=declared_tools(row))
 
 
 _DESIRABLE = (True, "true", "1")

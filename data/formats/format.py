@@ -6,7 +6,7 @@ from typing import Any
 
 from data.formats.shape import Shape
 
-Message = dict[str, str]
+Message = dict[str, Any]
 Row = dict[str, Any]
 
 
@@ -14,6 +14,7 @@ Row = dict[str, Any]
 class Example:
     """What a row says, as message lists: a prompt, and of the rest what its format has; or raw text, without a prompt.
 
+    `tools` are the JSON schemas of the tools that the row declares, as JSON text.
     `surplus` is a reason why the row is not trained on although nothing is wrong with it (KTO's undesirable rows).
     """
 
@@ -24,6 +25,7 @@ class Example:
     answer: str | None = None
     text: str | None = None
     surplus: str | None = None
+    tools: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ all but their last answer; or the shared part as a prompt, and two answers.
 import re
 from typing import Any
 
-from data.formats.conversation import refuse_tools, split, text, with_system_column
+from data.formats.conversation import split, text, with_system_column
 from data.formats.format import Example, Format, Message, Row
 from data.formats.pairs import pair, shared_prompt
 from data.formats.shape import OPEN_TRANSCRIPT, TEXT, TRANSCRIPT
+from data.formats.tool_use import refuse_tools
 from data.row_checks import BadRow
 
 # A speaker stands after a blank line or at the very beginning: "Human:" inside a sentence is text.

@@ -7,7 +7,6 @@ from data.formats.conversation import (
     answer_to,
     check_prompt,
     messages,
-    refuse_tools,
     split,
     text,
     turn,
@@ -18,6 +17,7 @@ from data.formats.conversation import (
 from data.formats.dialogue import row_prompt
 from data.formats.format import Example, Format, Message, Row
 from data.formats.shape import MESSAGE, MESSAGES, TEXT, TURN, TURNS
+from data.formats.tool_use import refuse_tools
 from data.row_checks import BadRow
 
 _TEXT_OR_MESSAGES = TEXT | MESSAGES | MESSAGE
@@ -32,6 +32,7 @@ def pair(row: Row, prompt: list[Message]) -> Example:
 
 
 def _preference(row: Row) -> Example:
+    refuse_tools(row)
     return pair(row, row_prompt(row))
 
 

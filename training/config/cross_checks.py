@@ -12,7 +12,7 @@ from training.config.decoding import Decoding
 from training.config.document import KeyPath
 from training.config.expand import BASE, evaluation_name
 from training.config.pipeline import Pipeline
-from training.config.scorers import REWARD_MODEL
+from training.config.scorers import JUDGE, REWARD_MODEL
 from training.config.stages import MODEL_KINDS, EvaluateStage, GrpoStage, MergeStage, SampleStage, Stage
 from training.config.suggest import nearest
 
@@ -120,7 +120,8 @@ def rewards_are_named_once_and_signals_are_rewards(pipeline: Pipeline) -> Iterat
             if name in names[:position]:
                 yield ("stages", index, "rewards", position), f"the reward {name} stands twice; keep one"
         for position, name in enumerate(stage.signal if isinstance(stage, GrpoStage) else []):
-            known = names if stage.reward_model is None else [*names, REWARD_MODEL]
+            beside = ((REWARD_MODEL, stage.reward_model), (JUDGE, stage.judge))
+            known = [*names, *(each for each, block in beside if block is not None)]
             if name not in known:
                 hint = nearest(name, known)
                 yield ("stages", index, "signal", position), f"is not among the rewards {', '.join(known)}{hint}"

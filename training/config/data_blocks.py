@@ -70,10 +70,10 @@ class Generator(Block):
     seed: int | None = Field(
         default=None, description="Seed of the tasks; null derives one from the pipeline's seed and the owner's name."
     )
-    completions: Literal["worked", "bare"] | None = Field(
+    completions: Literal["worked", "bare", "tool_calls"] | None = Field(
         default=None,
         description="sft only: build the assistant's text, with short working (worked) or the tagged answer alone "
-        "(bare); null leaves rows without one.",
+        "(bare), or a conversation with the calculator (tool_calls); null leaves rows without one.",
     )
 
     @field_validator("families", mode="before")

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from training.config.block import Block, Count, Dtype, PositiveProbability, Temperature
 from training.config.generalisation import Generalisation
+from training.config.stage_parts import ToolSpec
 
 
 class Decoding(Block):
@@ -26,6 +27,12 @@ class Decoding(Block):
     dtype: Dtype = Field(default="float32", description="Precision of the weights while decoding.")
     batch_size: Count = Field(default=64, description="Rows decoded together per rank; changes no result.")
     benchmarks: list[str] = Field(default_factory=list, description="Names of benchmarks to measure on as well.")
+    tools: list[ToolSpec] = Field(
+        default_factory=list, description="Functions that the model may call while it answers (docs/tools.md)."
+    )
+    max_tool_calling_iterations: Count | None = Field(
+        default=None, description="tools only: most rounds of calls in one completion; null lets its length decide."
+    )
     generalisation: Generalisation | None = Field(
         default=None,
         description="Also measure whether the model generalises or recalls (docs/evaluation.md); null does not.",

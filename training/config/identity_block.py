@@ -14,7 +14,7 @@ from training.config.trainer_fields import CLASSES, fields
 
 _ELSEWHERE = {"name", "from_", "parent", "seed", "chat_template"}
 _NEUTRAL = {"gate", "allow_template_change", "max_error_rate", "health", "parity"}
-_UNASKED = ("dynamic_sampling", "benchmarks", "generalisation", "expert_balance", "tools")
+_UNASKED = ("dynamic_sampling", "benchmarks", "generalisation", "expert_balance", "tools", "environment")
 """Left out where they are null or empty: the experiment is then what it was before there was the key."""
 _DECODING_KINDS = ("sample", "evaluate")
 
@@ -42,8 +42,12 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
         block.pop("model")
     if isinstance(stage, GrpoStage) and stage.reward_model is None:
         block.pop("reward_model")
+    if isinstance(stage, GrpoStage) and stage.judge is None:
+        block.pop("judge")
     if block.get("probe") is None or block["probe"]["keep_best"] is None:
         block.pop("probe", None)  # it changes nothing that is trained
+    if not block.get("tools"):
+        block.pop("max_tool_calling_iterations", None)
     for key in _UNASKED:
         if block.get(key) in (None, []):
             block.pop(key, None)

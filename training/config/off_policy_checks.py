@@ -26,6 +26,8 @@ def _findings(stage: GrpoStage, pipeline: Pipeline) -> Iterator[tuple[KeyPath, s
         yield ("dynamic_sampling",), f"scores a round before its refills are drawn; remove it, or {KEY}"
     if stage.tools:
         yield ("tools",), f"are called between turns, which cannot be drawn ahead; remove them, or {KEY}"
+    if stage.environment is not None:
+        yield ("environment",), f"is acted in between turns, which cannot be drawn ahead; remove it, or {KEY}"
     if stage.lora is not None:
         yield ("lora",), f"adapters are there to save memory, and {KEY} keeps the whole weights twice; remove one"
     if pipeline.runtime.zero_stage == 3:

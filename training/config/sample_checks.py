@@ -13,7 +13,7 @@ from training.config.data_blocks import DataBlock
 from training.config.document import KeyPath
 from training.config.expand import BASE
 from training.config.pipeline import Pipeline
-from training.config.scorers import REWARD_MODEL, STAGE, stage_named
+from training.config.scorers import JUDGE, REWARD_MODEL, STAGE, stage_named
 from training.config.source_checks import HUB_NAME
 from training.config.stages import MODEL_KINDS, GrpoStage, RewardModelStage, SampleStage
 from training.config.suggest import nearest
@@ -56,15 +56,24 @@ def temperatures_each_get_a_draw(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def draws_are_scored(pipeline: Pipeline) -> Iterator[Finding]:
-    """Rewards, a reward model or a judge tell draws apart; each is there."""
+    """Rewards, a reward model or a judge tell draws apart."""
     for at, stage in _samples(pipeline):
         if not stage.rewards and stage.reward_model is None and stage.judge is None:
             yield (*at, "rewards"), "must not be empty where neither reward_model nor judge scores the draws"
-        if stage.judge is not None:
-            try:
-                source_file(stage.judge.callable, JUDGE_KEY)
-            except UserError as error:
-                yield (*at, "judge", "callable"), str(error)
+
+
+def judges_are_there(pipeline: Pipeline) -> Iterator[Finding]:
+    """A judge is a function that is there; no reward has its name."""
+    for index, stage in enumerate(pipeline.stages):
+        if not isinstance(stage, SampleStage | GrpoStage) or stage.judge is None:
+            continue
+        try:
+            source_file(stage.judge.callable, JUDGE_KEY)
+        except UserError as error:
+            yield ("stages", index, "judge", "callable"), str(error)
+        for position, spec in enumerate(stage.rewards):
+            if spec.name == JUDGE:
+                yield ("stages", index, "rewards", position), f"the name {JUDGE} is the judge's; give it another"
 
 
 def reward_models_are_there(pipeline: Pipeline) -> Iterator[Finding]:
@@ -177,6 +186,7 @@ RULES = (
     samples_can_be_kept_as_asked,
     temperatures_each_get_a_draw,
     draws_are_scored,
+    judges_are_there,
     reward_models_are_there,
     teachers_are_there,
     difficulties_are_measured,

@@ -1,4 +1,4 @@
-"""What scores completions beside the rewards: a reward model (sample, grpo), and a judge of the user (sample)."""
+"""What scores completions beside the rewards: a reward model and a judge of the user (sample, grpo)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from training.config.place import Place
 
 REWARD_MODEL = "reward_model"
 """What the scores of a reward model are called among those of the rewards."""
+JUDGE = "judge"
+"""What the scores of a judge are called among them."""
 STAGE = "stage:"
 """How a reference to an earlier stage begins where a model or a file may stand as well."""
 

@@ -67,6 +67,20 @@ class ToolSpec(Block):
         return self
 
 
+class EnvironmentSpec(ToolSpec):
+    """A world that a completion acts in through its tools: the name of a shipped one, or a class of yours."""
+
+    name: str | None = Field(default=None, description="Name of a shipped environment: number_guessing.")
+    callable: str | None = Field(
+        default=None,
+        description="Your own class, or a function that returns one of its objects, with reset() and methods as tools: "
+        '"package.module:Class".',
+    )
+    version: Count | None = Field(
+        default=None, description="callable only: raise it when it acts otherwise by something its file does not show."
+    )
+
+
 _OWN_KEYS = ("name", "weight", "callable", "version", "params")
 
 

@@ -17,7 +17,7 @@ from training.config.probe import Probe
 from training.config.rollout_blocks import DynamicSampling, Parity
 from training.config.scorers import Judge, RewardModelScore
 from training.config.stage_base import MergeStage, StageBase, UpcycleStage, UpscaleStage
-from training.config.stage_parts import Gate, Lora, RewardSpec, ToolSpec
+from training.config.stage_parts import EnvironmentSpec, Gate, Lora, RewardSpec, ToolSpec
 
 
 class TrainingStage(StageBase):
@@ -82,6 +82,19 @@ class SftStage(LikelihoodStage):
     """Supervised fine-tuning with trl.SFTTrainer; batch_size counts rows."""
 
     kind: Literal["sft"] = Field(description="Supervised fine-tuning.")
+    tools: list[ToolSpec] | Literal["rows"] = Field(
+        default_factory=list,
+        description="The tools that the rows' conversations call, told in every prompt; rows: each row declares its "
+        "own in a column tools (docs/tools.md).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def what_tools_answer_is_not_trained_on(cls, stage: Any) -> Any:
+        """TRL trains on whole completions by default, the answers of tools among them."""
+        if not isinstance(stage, dict) or not stage.get("tools") or not isinstance(stage.get("trainer", {}), dict):
+            return stage
+        return stage | {"trainer": {"assistant_only_loss": True, **stage.get("trainer", {})}}
 
 
 class DpoStage(ModelStage):
@@ -104,6 +117,7 @@ class GrpoStage(ModelStage):
     reward_model: RewardModelScore | None = Field(
         default=None, description="A reward model that scores them beside the rewards; a plain string is its model."
     )
+    judge: Judge | None = Field(default=None, description="A function of yours that scores them beside the rewards.")
     max_error_rate: Probability = Field(
         default=0.05, description="Stop (exit 4) when a greater share of completions cannot be scored."
     )
@@ -122,6 +136,10 @@ class GrpoStage(ModelStage):
     )
     tools: list[ToolSpec] = Field(
         default_factory=list, description="Functions that the policy may call while it answers (docs/tools.md)."
+    )
+    environment: EnvironmentSpec | None = Field(
+        default=None,
+        description="A world with state whose methods the policy may call, one for each completion (docs/tools.md).",
     )
     parity: Parity = Field(default_factory=Parity, description="Proof that sampler and trainer agree.")
     health: GrpoHealth = Field(

@@ -44,6 +44,9 @@ def vllm_stages_say_how_and_others_do_not(pipeline: Pipeline) -> Iterator[Findin
             yield at, "draws its refills with posttrain's own sampler; remove it, or set rollout: transformers"
         if stage.tools:
             yield ("stages", index, "tools"), "have turns that posttrain draws itself; set rollout: transformers"
+        if stage.environment is not None:
+            words = "has turns that posttrain draws itself; set rollout: transformers"
+            yield ("stages", index, "environment"), words
 
 
 def vllm_fields_are_heeded(pipeline: Pipeline) -> Iterator[Finding]:

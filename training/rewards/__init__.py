@@ -12,6 +12,8 @@ from training.rewards.code_execution import PARAMETERS as CODE
 from training.rewards.code_execution import TIME_LIMIT_S as CODE_LIMIT_S
 from training.rewards.code_execution import check_code, code, require_code
 from training.rewards.cosine_length import check_cosine, cosine_length
+from training.rewards.environment import environment
+from training.rewards.environment_state import COLUMN as ENVIRONMENTS
 from training.rewards.exact import exact
 from training.rewards.format import check_tags, format_tags
 from training.rewards.instructions import check_score, instructions
@@ -40,6 +42,7 @@ REWARDS: dict[str, Reward] = {
     "format": Reward("format", 1, format_tags, {"tags": ["answer"]}, (), check_tags),
     "length": Reward("length", 1, soft_overlong, OVERLONG, (), check_lengths),
     "cosine_length": Reward("cosine_length", 1, cosine_length, COSINE, ("answer",), check_cosine),
+    "environment": Reward("environment", 1, environment, columns=(ENVIRONMENTS,), probed=False),
     "repetition": Reward("repetition", 1, repetition, {"ngram": 3, "max_penalty": -1.0}, (), check_repetition),
     "language": Reward("language", 1, language, {"language": None, "among": None}, (), check_language),
     "code": Reward(

@@ -8,6 +8,7 @@ from typing import Any
 from data.errors import UserError
 from data.own_functions import load_function
 from training.rewards import REWARDS
+from training.rewards.environment_state import COLUMN, EnvironmentState
 from training.rewards.reward import CALLABLE_KEY
 
 MAX_ERROR = 500
@@ -30,7 +31,7 @@ class RewardCall:
 
         UserError travels: nothing about the completion caused it.
         """
-        given = {name: [value] for name, value in columns.items() if self._takes_all or name in self._takes}
+        given = {name: [seen(name, value)] for name, value in columns.items() if self._takes_all or name in self._takes}
         missing = sorted(self._needs - set(given))
         if missing:
             found = ", ".join(sorted(columns)) or "none"
@@ -67,6 +68,11 @@ def _check_own(name: str, function: Callable[..., Any], parameters: Mapping[str,
     unknown = [parameter for parameter in parameters if parameter not in taken]
     if unknown:
         raise UserError(f"reward {name} takes no parameter {unknown[0]}; it takes {', '.join(taken) or 'none'}")
+
+
+def seen(name: str, value: Any) -> Any:
+    """A column's value as a reward gets it: environments are objects, as in TRL."""
+    return EnvironmentState(value) if name == COLUMN else value
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:
