@@ -17,11 +17,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from launch.ranks_end import how_it_ended
+
 VARIABLE = "POSTTRAIN_FORK_SERVER"
 """In the environment of what a rehearsal starts: the path of the server's socket."""
 HEADER_BYTES = 8
 """A request is its length in so many digits, which carry stdin, stdout and stderr, and then that much JSON."""
 _END_S = 5.0
+
+
+def can_fork() -> bool:
+    """Whether this Python and this kernel can tell a parent that its fork has ended (pidfd; some builds lack it)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def through_fork_server(command: Sequence[str], environment: Mapping[str, str]) -> list[str]:
@@ -39,7 +50,7 @@ class ForkServer:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Start it with the environment that ranks will have: libraries read some of it when they are imported."""
-        self._folder = Path(tempfile.mkdtemp(prefix="posttrain-"))  # a socket's path must be short
+        self._folder = Path(tempfile.mkdtemp(prefix="posttrain-", dir="/tmp"))  # a socket's path must be short
         path = self._folder / "socket"
         self.address = {VARIABLE: str(path)}
         self._log = self._folder / "log.txt"
@@ -61,12 +72,13 @@ class ForkServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End it and what it forked; if it ended by itself, its log says why."""
+        code = self._process.poll()
         self._process.terminate()
         try:
-            code = self._process.wait(_END_S)
+            self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
-        if code > 0:
-            print(f"the fork server ended with exit code {code}:\n{self._log.read_text()}", file=sys.stderr)
+            self._process.wait()
+        if code is not None:
+            print(f"the fork server {how_it_ended(code)}:\n{self._log.read_text()}", file=sys.stderr)
         shutil.rmtree(self._folder, ignore_errors=True)

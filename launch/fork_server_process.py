@@ -96,14 +96,18 @@ class Server:
 
     def _accept(self) -> Request | None:
         connection, _ = self._listener.accept()
-        header, descriptors, _, _ = socket.recv_fds(connection, HEADER_BYTES, 3)
-        if len(header) < HEADER_BYTES:
+        descriptors: list[int] = []
+        try:
+            header, descriptors, _, _ = socket.recv_fds(connection, HEADER_BYTES, 3)
+            body = b""
+            while len(body) < int(header) and (part := connection.recv(int(header) - len(body))):
+                body += part
+            request = Request(**json.loads(body))
+        except (OSError, ValueError):  # it was killed while it asked
             connection.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
             return None
-        body = b""
-        while len(body) < int(header) and (part := connection.recv(int(header) - len(body))):
-            body += part
-        request = Request(**json.loads(body))
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -116,7 +120,8 @@ class Server:
         self._children[connection] = (pid, ended)
         self._selector.register(ended, selectors.EVENT_READ, connection)
         self._selector.register(connection, selectors.EVENT_READ)
-        connection.sendall(f"{pid}\n".encode())
+        with suppress(BrokenPipeError, ConnectionResetError):  # killed meanwhile: `_hung_up` hears of it
+            connection.sendall(f"{pid}\n".encode())
         return None
 
     def _forget(self, connection: socket.socket) -> None:

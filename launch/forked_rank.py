@@ -23,7 +23,8 @@ def main(argv: list[str]) -> int:
 
     def pass_on(number: int, frame: object) -> None:
         if pid:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and its status is on its way
+                os.kill(pid, number)
         else:
             asked.append(number)
 
@@ -41,9 +42,10 @@ def main(argv: list[str]) -> int:
         with suppress(ConnectionResetError):
             pid = int(answers.readline() or 0)
         for number in asked if pid else []:
-            os.kill(pid, number)
+            pass_on(number, None)
         with suppress(ConnectionResetError):
             status = answers.readline()
+        pid = 0
     if not status:
         print("the fork server ended before this rank", file=sys.stderr)
         return 1

@@ -24,9 +24,11 @@ def time_text(found: Estimate, money: Money, width: int) -> str:
     broken = [line for row in rows for line in _two_lines(row)]
     last = len(header) - len(money.heads)
     layouts = (table(header, rows), table(header, broken), table(header[:last], [row[:last] for row in broken]))
-    shown = next((one for one in layouts if max(map(len, one.splitlines())) <= width), layouts[-1])
     whole = found.total_s
-    if whole is None or len(rows) < 2:
+    summed = whole is not None and len(rows) > 1
+    layouts = layouts if summed else layouts[:2]  # nothing else would tell energy and cost
+    shown = next((one for one in layouts if max(map(len, one.splitlines())) <= width), layouts[-1])
+    if whole is None or not summed:
         return shown
     hours = whole.times(found.ranks / 3600)
     sums = zip([unit, *money.heads], [hours, *money.of(hours)], strict=True)
@@ -50,7 +52,7 @@ def _row(stage: StageEstimate, ranks: int, money: Money, rounds: bool) -> list[s
     if update is not None:
         before = [spell(update), *([spell(update.times(updates)) if updates else "-"] if rounds else [])]
     if whole is None:
-        return [stage.name, *before, "not known (the rows)", *blank]
+        return [stage.name, *before, "not known (the rows)" if update is not None else "not known", *blank]
     hours = whole.times(ranks / 3600)
     return [stage.name, *before, spell(whole), *(figure(one.likely) for one in (hours, *money.of(hours)))]
 

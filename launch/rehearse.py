@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.errors import UserError
-from launch.fork_server import VARIABLE, ForkServer
+from launch.fork_server import VARIABLE, ForkServer, can_fork
 from launch.lock import RunLock
 from launch.rank_environment import runner_environment
 from launch.ranks import run_ranks
@@ -63,7 +63,8 @@ def rehearse(request: RehearseRequest) -> int:
     pipeline = load_pipeline(request.config_path, request.overrides)
     folder = new_folder(Path(pipeline.runtime.runs_dir) / f"{pipeline.name}-rehearsal")
     with RunLock(folder / STAND_INS_DIR):
-        if pipeline.runtime.zero_stage > 0:  # DeepSpeed in a forked rank was never seen to work to its end
+        # DeepSpeed in a forked rank was never seen to work to its end
+        if pipeline.runtime.zero_stage > 0 or not can_fork():
             return _rehearse(request, pipeline, folder, started, {})
         if VARIABLE in os.environ:  # several rehearsals share one
             return _rehearse(request, pipeline, folder, started, {VARIABLE: os.environ[VARIABLE]})

@@ -12,6 +12,7 @@ from data.hub import hub_rows
 from tests.data_blocks import block
 from training.base import locate_model
 from training.bundled import materialise
+from training.hub_cache import hub_cache
 from training.pins import Pins
 
 OLD, NEW = "a" * 40, "b" * 40
@@ -88,6 +89,38 @@ def test_model_without_one_of_its_shards_is_refused(hub: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(UserError, match=r"lacks 1 of 2 weight files, model-2\.safetensors"):
         locate_model(str(folder), Pins({}, offline=True))
+
+
+def test_an_index_of_other_weights_beside_whole_safetensors_is_no_lack(hub: Path) -> None:
+    folder = hub / "models--org--tiny" / "snapshots" / OLD
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "pytorch_model-1.bin"}}))
+    assert locate_model(str(folder), Pins({}, offline=True)) == folder.resolve()
+
+
+def test_a_torn_index_is_told_in_one_message(hub: Path) -> None:
+    folder = hub / "models--org--tiny" / "snapshots" / OLD
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a"')
+    with pytest.raises(UserError, match=r"index\.json is not JSON"):
+        locate_model(str(folder), Pins({}, offline=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("HF_HUB_CACHE", "$PLACE/hub", "hub"),
+        ("HUGGINGFACE_HUB_CACHE", "$PLACE/legacy", "legacy"),
+        ("HF_HOME", "$PLACE/home", "home/hub"),
+        ("XDG_CACHE_HOME", "$PLACE/cache", "cache/huggingface/hub"),
+    ],
+)
+def test_the_cache_is_where_huggingface_hub_has_it(
+    name: str, value: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    assert hub_cache() == tmp_path / found
 
 
 @pytest.fixture

@@ -196,3 +196,21 @@ def test_rehearsal_only_warns_where_a_detector_would_end_it_and_probes_a_few_que
     assert (policies["truncation"], policies["not_finite"]) == ("warn", "rollback")
     assert "duplicates" not in policies
     assert (grpo.probe.every, grpo.probe.items, grpo.probe.patience, grpo.probe.keep_best) == (1, 4, None, "easy")
+
+
+@pytest.mark.parametrize("suites", [False, True])
+def test_benchmarks_alone_are_replaced_by_a_suite(tmp_path: Path, suites: bool) -> None:
+    own = "suites:\n  sums: {items: 9, data: {generator: {name: reasoning_gym, families: {chain_sum: {}}}}}\n"
+    config = write(
+        tmp_path,
+        "name: boards\nmodel: bundled:tiny-random\n"
+        + (own if suites else "")
+        + "benchmarks: {code: {human_eval: {}}}\nevaluate: {benchmarks: [code]}\n"
+        + "stages:\n  - {name: again, kind: evaluate, from: base, benchmarks: [code]}\n",
+    )
+    small = rehearsed(config, tmp_path)
+    (stage,) = (stage for stage in small.stages if stage.name == "again")
+    assert stage.kind == "evaluate"
+    assert (stage.suites, stage.benchmarks) == (["sums" if suites else "rehearsed"], [])
+    assert small.evaluate is not None
+    assert small.evaluate.suites == stage.suites

@@ -4,7 +4,6 @@ The folder's `model/` is a link to where the weights already lie (package cache,
 a 70B model is not copied. Its record holds the sha256 of every file, so `posttrain lineage` notices a change.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from data.errors import UserError
 from data.home import from_home
 from training.bundled import materialise
 from training.pins import Pins
+from training.record import read_json
 
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -35,13 +35,21 @@ def require_model_files(folder: Path, model: str, fix: str) -> None:
         raise UserError(f"model: {model} has no config.json; {fix}")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"model: {model} has no tokenizer ({TOKENIZER_FILES[0]}) in {folder}; {fix}")
-    indices = sorted(folder.glob("*.index.json"))
-    named = {file for index in indices for file in json.loads(index.read_text()).get("weight_map", {}).values()}
+    named = _indexed_weights(folder)
     missing = sorted(file for file in named if not (folder / file).is_file())
     if missing:
         raise UserError(f"model: {model} lacks {len(missing)} of {len(named)} weight files, {missing[0]}; {fix}")
     if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
         raise UserError(f"model: {model} has no weights (model.safetensors) in {folder}; {fix}")
+
+
+def _indexed_weights(folder: Path) -> set[str]:
+    """The weight files that the index of what is loaded names; a repository may hold indices of other formats too."""
+    safe = any(folder.glob("*.safetensors")) or not any(folder.glob("pytorch_model*.bin"))
+    index = folder / ("model.safetensors.index.json" if safe else "pytorch_model.bin.index.json")
+    if not index.is_file():
+        return set()
+    return set(read_json(index, "fetch the model's files anew").get("weight_map", {}).values())
 
 
 def _hub_snapshot(model: str, pins: Pins) -> Path:

@@ -15,11 +15,10 @@ RepoKind = Literal["model", "dataset"]
 
 def hub_cache() -> Path:
     """The folder of huggingface_hub's cache, by the same environment variables (huggingface_hub.constants)."""
-    if "HF_HUB_CACHE" in os.environ:
-        return from_home(os.environ["HF_HUB_CACHE"])
-    if "HF_HOME" in os.environ:
-        return from_home(os.environ["HF_HOME"]) / "hub"
-    return from_home(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface" / "hub"
+    for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
+        if name in os.environ:
+            return from_home(os.path.expandvars(os.environ[name])) / below
+    return from_home(os.path.expandvars(os.environ.get("XDG_CACHE_HOME", "~/.cache"))) / "huggingface" / "hub"
 
 
 def cached_repository(kind: RepoKind, name: str) -> Path:

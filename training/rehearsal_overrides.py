@@ -42,6 +42,7 @@ DRAWS = 4
 COMPLETION_TOKENS = 16
 LONGEST = 1024
 """Longest sequence, in tokens, with the real tokenizer."""
+SUMS = {"generator": {"name": "reasoning_gym", "families": {"chain_sum": {}}}}
 BYTES_PER_TOKEN = 4
 LONGEST_IN_BYTES = 4096
 PACKED_LENGTH = 128
@@ -71,7 +72,7 @@ def rehearsal_overrides(
     for stage in _written(pipeline):
         at = f"stages.{stage.name}"
         if isinstance(stage, EvaluateStage):
-            replaced += _decoding(stage.name, at, stage)
+            replaced += _decoding(stage.name, at, stage, pipeline)
         elif isinstance(stage, SampleStage):
             replaced += _sample(stage, at, stand_ins_dir)
         elif isinstance(stage, SurgeryStage):
@@ -140,7 +141,7 @@ def _top(pipeline: Pipeline, stand_ins: dict[str, Any], folder: Path) -> Iterato
     for missing in model["missing"]:
         yield Replacement("base", "", f"not rehearsed: {missing}")
     if pipeline.evaluate is not None:
-        yield from _decoding("evaluate", "evaluate", pipeline.evaluate)
+        yield from _decoding("evaluate", "evaluate", pipeline.evaluate, pipeline)
 
 
 def _runtime(pipeline: Pipeline, processes: int) -> Iterator[Replacement]:
@@ -284,7 +285,7 @@ def _sample(stage: SampleStage, at: str, stand_ins_dir: Path) -> Iterator[Replac
     yield from _length_reward(stage, at)
 
 
-def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
+def _decoding(owner: str, at: str, block: Any, pipeline: Pipeline) -> Iterator[Replacement]:
     yield _set(owner, f"{at}.max_completion_length", min(COMPLETION_TOKENS, block.max_completion_length))
     if block.draws:
         draws = min(DRAWS, block.draws)
@@ -293,8 +294,18 @@ def _decoding(owner: str, at: str, block: Any) -> Iterator[Replacement]:
     if block.benchmarks:
         words = f"not rehearsed: benchmarks {', '.join(block.benchmarks)} (a random model says nothing on them)"
         yield _set(owner, f"{at}.benchmarks", [], words)
+        if not block.suites:
+            yield from _a_suite(owner, at, pipeline)
     if block.generalisation is not None:
         yield _set(owner, f"{at}.generalisation.items", min(ITEMS, block.generalisation.items))
+
+
+def _a_suite(owner: str, at: str, pipeline: Pipeline) -> Iterator[Replacement]:
+    """Something to measure where benchmarks were all there was: a suite of the pipeline, else sums."""
+    if not pipeline.suites:
+        yield _set(owner, "suites", {"rehearsed": {"items": ITEMS, "data": SUMS}})
+    name = next(iter(pipeline.suites), "rehearsed")
+    yield _set(owner, f"{at}.suites", [name], f"the suite {name} stands in for benchmarks")
 
 
 def _data(owner: str, at: str, block: Any, stand_ins: dict[str, Any]) -> Iterator[Replacement]:

