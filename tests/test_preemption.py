@@ -108,6 +108,13 @@ def test_deadline_takes_the_first_checkpoint_on_trust() -> None:
     assert not Deadline(None).is_near()
 
 
+def test_deadline_keeps_time_for_a_rollout_that_a_checkpoint_waits_for() -> None:
+    plain, ahead = Deadline(None, 4.0), Deadline(None, 4.0, draws_ahead=True)
+    plain.step_took(100)
+    ahead.step_took(100)
+    assert (plain.needed_s, ahead.needed_s) == (100 * 1.5 + 4 * 1.5 + SLACK_S, 200 * 1.5 + 4 * 1.5 + SLACK_S)
+
+
 def test_longest_save_is_read_from_an_earlier_attempt(tmp_path: Path) -> None:
     rows = [{"timing_s/checkpoint": 3.0}, {"timing_s/checkpoint": 2.0, "timing_s_max/checkpoint": 7.5}, {}]
     path = tmp_path / "metrics.jsonl"

@@ -25,7 +25,7 @@ from training.tokens import rendered_prompts
 from training.world import gather
 
 POLL_S = 0.5
-"""How often a rank that waits for its draw tells that it gets on."""
+"""How often a rank that waits for its draw looks whether rows are finished."""
 GIVE_UP_S = 10.0
 """How long the end of a process waits for a draw that was told to give up: one token, or what vLLM leaves unheard."""
 
@@ -223,7 +223,7 @@ def give_up(under_way: list[Draw]) -> None:
         draw.given_up.set()
     for draw in under_way:
         draw.join(GIVE_UP_S)
-    under_way.clear()
+    under_way[:] = [draw for draw in under_way if draw.is_alive()]  # the process's end waits for it once more
 
 
 def steps_per_round(trainer: GrpoTrainer) -> int:
@@ -237,6 +237,7 @@ def kl_to_policy(buffer: list[dict[str, Any]]) -> tuple[float, int]:
     summed, tokens = 0.0, 0
     for batch in buffer:
         mask_BK = batch["completion_mask"].bool()
+        mask_BK &= batch["sampling_per_token_logps"].isfinite()  # vLLM may give NaN; TRL leaves such tokens out too
         differences = (batch["old_per_token_logps"] - batch["sampling_per_token_logps"])[mask_BK].double()
         summed += float((torch.expm1(differences) - differences).sum())
         tokens += int(mask_BK.sum())

@@ -177,7 +177,8 @@ def attach(
     callback.trainer = trainer
     callback.flops_per_token, callback.peak_flops = training_flops(trainer)
     end = end_time(context.pipeline.runtime.walltime, context.started_unix, os.environ)
-    deadline = Deadline(end, longest_save_s(callback.path))
+    draws_ahead = getattr(trainer, "one_step_off", None) is not None
+    deadline = Deadline(end, longest_save_s(callback.path), draws_ahead)
     preemption = Preemption(context.world, context.state, context.stop, deadline)
     resume = ResumeState(trainer, checkpoint, context)
     trainer.remove_callback(PrinterCallback)

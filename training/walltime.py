@@ -29,8 +29,10 @@ def end_time(walltime: int | None, started: float, environment: Mapping[str, str
 class Deadline:
     """Weighs what is left against the longest recent step and the longest checkpoint so far, in seconds."""
 
-    def __init__(self, end: float | None, longest_save_s: float | None = None) -> None:
+    def __init__(self, end: float | None, longest_save_s: float | None = None, draws_ahead: bool = False) -> None:
+        """`draws_ahead`: a checkpoint first waits for a rollout, which takes about as long as a step at most."""
         self.end = end
+        self._steps_to_come = 2 if draws_ahead else 1
         self._save_s = longest_save_s
         self._steps: deque[float] = deque(maxlen=RECENT_STEPS)
 
@@ -46,7 +48,7 @@ class Deadline:
     def needed_s(self) -> float:
         """Seconds to keep for another step and the checkpoint after it."""
         save_s = FIRST_SAVE_S if self._save_s is None else SAFETY * self._save_s
-        return SAFETY * max(self._steps, default=0.0) + save_s + SLACK_S
+        return self._steps_to_come * SAFETY * max(self._steps, default=0.0) + save_s + SLACK_S
 
     def is_near(self) -> bool:
         """Whether another step might leave no time for a checkpoint."""

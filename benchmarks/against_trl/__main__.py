@@ -11,6 +11,7 @@ SFT and DPO take any file that `posttrain data` reads. Nothing else should run. 
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--dpo-rows", type=Path)
     parser.add_argument("--json", type=Path, help="write every step's numbers here")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the sides end with this process
     sources = {"grpo": None, "sft": arguments.sft_rows, "dpo": arguments.dpo_rows}
     results: list[dict[str, Any]] = []
     print(f"{machine()}\n\n{TABLE_HEAD}", flush=True)

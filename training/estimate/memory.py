@@ -93,7 +93,10 @@ def memory(shape: Shape, workload: Workload) -> Memory:
     if workload.copies_policy:
         training = _at_once(training, _generation(shape, workload))
     phases.append(_phase("forward_backward", kept, training, host))
-    phases.append(_phase("optimizer", kept, _stepping(parameters, workload, states), host))
+    stepping = _stepping(parameters, workload, states)
+    if workload.copies_policy:
+        stepping = _at_once(stepping, _generation(shape, workload))
+    phases.append(_phase("optimizer", kept, stepping, host))
     if workload.lora is not None and workload.lora.merged:
         phases.append(_merging(parameters, workload, kept, host))
     else:
