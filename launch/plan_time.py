@@ -23,7 +23,7 @@ def time_text(found: Estimate, money: Money, width: int) -> str:
     rows = [_row(stage, found.ranks, money, rounds) for stage in found.stages]
     broken = [line for row in rows for line in _two_lines(row)]
     last = len(header) - len(money.heads)
-    layouts = (table(header, rows), table(header, broken), table(header[:last], [row[:last] for row in broken]))
+    layouts = [table(header, rows), table(header, broken), table(header[:last], [row[:last] for row in broken])]
     whole = found.total_s
     summed = whole is not None and len(rows) > 1
     layouts = layouts if summed else layouts[:2]  # nothing else would tell energy and cost
