@@ -29,3 +29,17 @@ def test_a_side_that_dies_before_its_first_step_is_told_and_ended(tmp_path: Path
     with pytest.raises(RuntimeError, match=r"ours: no step came; exit codes \[3"):
         conductor.start("ours", dies, [lives])
     assert conductor.sides == []
+
+
+def test_only_rows_that_no_trainer_cuts_are_compared() -> None:
+    def row(words: int) -> dict[str, list[dict[str, str]]]:
+        turn = {"role": "assistant", "content": " word" * words}
+        return {
+            "prompt": [{"role": "user", "content": "Why?"}],
+            "chosen": [turn],
+            "rejected": [{**turn, "content": "No."}],
+        }
+
+    short, long = row(20), row(90)
+    assert list(cases.whole_rows([short, long], 80)) == [short]
+    assert list(cases.whole_rows([short, long], 160)) == [short, long]

@@ -1,8 +1,9 @@
 """The work that is compared, and the three ways to do it: ours, TRL at equal settings, TRL as documented."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +96,19 @@ def prompts(count: int = 384) -> Iterator[dict[str, Any]]:
         yield {"prompt": messages, "quiet": number // 2 % 2 == 0}
 
 
+def whole_rows(rows: Iterable[dict[str, Any]], length: int) -> Iterator[dict[str, Any]]:
+    """The rows that no trainer cuts: each of their answers ends within `length` tokens of the model's template."""
+    from training.bundled import materialise
+    from training.models import load_tokenizer
+
+    tokenizer = load_tokenizer(materialise(MODEL.removeprefix("bundled:")))
+    for row in rows:
+        answers = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        whole = [tokenizer.apply_chat_template(row["prompt"] + answer, tokenize=False) for answer in answers]
+        if all(len(tokenizer(text)["input_ids"]) <= length for text in whole):
+            yield row
+
+
 def write_rows(case: Case, source: Path | None, folder: Path) -> Path:
     """Write the rows that both sides read, in TRL's columns; SFT and DPO take them from `source`, any known format."""
     from data.files import read_rows
@@ -107,7 +121,7 @@ def write_rows(case: Case, source: Path | None, folder: Path) -> Path:
         convert = to_sft if case.kind == "sft" else to_preference
         columns = ("prompt", "completion", "chosen", "rejected")
         rows = [{name: row[name] for name in columns if name in row} for row in convert(read_rows(source))]
-        rows = rows[: LIMITS[case.kind]]
+        rows = list(islice(whole_rows(rows, case.length), LIMITS[case.kind]))
     path = folder / f"{case.name}.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
