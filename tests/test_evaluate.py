@@ -30,7 +30,7 @@ RIGHT, WRONG = "<answer>7</answer>", "<answer>8</answer>"
 def test_suite_metrics_count_by_suite_and_family() -> None:
     """3 of 4 right; Wilson 95 % for 3/4 is 0.3006 to 0.9544 (Wilson 1927, z = 1.959964)."""
     rows = [row("a", 1, 1, []), row("a", 0, 1, []), row("b", 1, 0, []), row("b", 1, 1, [])]
-    metrics = suite_metrics(rows, SimpleNamespace(draws=0, k=[]))
+    metrics = suite_metrics(rows, SimpleNamespace(draws=0, k=[], tools=[]))
     assert (metrics["accuracy"], metrics["format_rate"], metrics["n"]) == (0.75, 0.75, 4)
     assert metrics["ci95"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
     assert metrics["families"] == {"a": {"accuracy": 0.5, "n": 2}, "b": {"accuracy": 1.0, "n": 2}}

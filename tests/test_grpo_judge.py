@@ -32,7 +32,7 @@ def moody(completions, prompts, answer, **columns):
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The config of a finished stage whose judge finds the longest completion of a prompt."""
     folder = tmp_path_factory.mktemp("judge")
-    (folder / "own_judges.py").write_text(JUDGES)
+    (folder / "group_judges.py").write_text(JUDGES)
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(str(folder))
         config = write_pipeline(folder, judged_stage(folder))
@@ -41,7 +41,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def judged_stage(folder: Path, **fields: Any) -> dict[str, Any]:
-    block = {"callable": "own_judges:longest", "version": 1, "weight": 0.5}
+    block = {"callable": "group_judges:longest", "version": 1, "weight": 0.5}
     trainer = ROUND_OF_TWO_STEPS | {"max_steps": 7}
     return stage("grpo", folder=folder, rows=6, **({"judge": block, "trainer": trainer, "signal": ["judge"]} | fields))
 
