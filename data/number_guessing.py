@@ -22,6 +22,13 @@ TOOL = {
 """What a model is told of the environment's method; a test compares it with the method itself."""
 
 
+def told(guess: int, secret: int) -> str:
+    """What the environment answers to a guess."""
+    if guess == secret:
+        return "That is the number."
+    return "higher" if guess < secret else "lower"
+
+
 def games(rows: int, high: int, seed: int, low: int = 1) -> Iterator[dict[str, Any]]:
     """Yield {"prompt", "secret", "low", "high"}, secrets drawn from `seed`."""
     draw = random.Random(seed)
@@ -47,7 +54,6 @@ def _halving(secret: int, low: int, high: int) -> Iterator[dict[str, Any]]:
         guess = (low + high) // 2
         call = {"type": "function", "function": {"name": "guess", "arguments": {"number": guess}}}
         yield {"role": "assistant", "content": "", "tool_calls": [call]}
-        told = "That is the number." if guess == secret else "higher" if guess < secret else "lower"
-        yield {"role": "tool", "name": "guess", "content": told}
+        yield {"role": "tool", "name": "guess", "content": told(guess, secret)}
         low, high = (guess + 1, high) if guess < secret else (low, guess - 1)
     yield {"role": "assistant", "content": f"It is {secret}."}

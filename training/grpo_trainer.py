@@ -134,14 +134,19 @@ def only_media(kwargs: dict[str, Any]) -> list[Any]:
     return [value for name, value in kwargs.items() if not name.startswith("compute_") and name != "batch_size"]
 
 
+def micro_steps_per_round(trainer: GRPOTrainer) -> int:
+    """Forward and backward passes that one rollout round feeds."""
+    return int(trainer.args.steps_per_generation * trainer.num_iterations)
+
+
 def rounds_begun(trainer: GRPOTrainer) -> int:
     """Rollout rounds generated before the one of the present micro-step."""
-    return trainer._step // (trainer.args.steps_per_generation * trainer.num_iterations)
+    return trainer._step // micro_steps_per_round(trainer)
 
 
 def mid_round(trainer: GRPOTrainer) -> bool:
     """Whether the present micro-step trains on a round that was drawn before."""
-    return bool(trainer._step % (trainer.args.steps_per_generation * trainer.num_iterations))
+    return bool(trainer._step % micro_steps_per_round(trainer))
 
 
 def rollout_state(trainer: GrpoTrainer) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-FOUND = "That is the number."
+from data.number_guessing import told
 
 
 class NumberGuessing:
@@ -32,7 +32,7 @@ class NumberGuessing:
             raise ValueError("the number is found already")
         self.guesses.append(number)
         self.solved = number == self.secret
-        return FOUND if self.solved else "higher" if number < self.secret else "lower"
+        return told(number, self.secret)
 
     def get_reward(self) -> float:
         """1.0 where it was found with as few guesses as halving may need, a tenth less for each one more, at least 0.1;

@@ -20,7 +20,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from training.context import StageContext
-from training.grpo_trainer import GrpoTrainer, rounds_begun
+from training.grpo_trainer import GrpoTrainer, micro_steps_per_round, rounds_begun
 from training.tokens import rendered_prompts
 from training.world import gather
 
@@ -228,8 +228,7 @@ def give_up(under_way: list[Draw]) -> None:
 
 def steps_per_round(trainer: GrpoTrainer) -> int:
     """Optimizer steps that one rollout round feeds."""
-    micro_steps = trainer.args.steps_per_generation * trainer.num_iterations
-    return int(micro_steps // trainer.args.gradient_accumulation_steps)
+    return micro_steps_per_round(trainer) // int(trainer.args.gradient_accumulation_steps)
 
 
 def kl_to_policy(buffer: list[dict[str, Any]]) -> tuple[float, int]:
