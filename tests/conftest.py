@@ -39,6 +39,22 @@ def tiny_model() -> Path:
 
 
 @pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """A made-up run (tests.fake_run), for comparisons."""
+    from tests.fake_run import write_fake_run
+
+    return write_fake_run(tmp_path / "before")
+
+
+@pytest.fixture
+def after(tmp_path: Path) -> Path:
+    """The same run in another folder; tests change what they are about (tests.changed_run)."""
+    from tests.fake_run import write_fake_run
+
+    return write_fake_run(tmp_path / "after")
+
+
+@pytest.fixture
 def no_wandb_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, server or setting of wandb's, neither this machine's nor an earlier test's."""
     from wandb.sdk.lib import wbauth

@@ -17,17 +17,6 @@ from training.compare.runs import labels
 from training.report.collect import read_run
 
 
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return write_fake_run(tmp_path / "before")
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The same run in another folder; tests change what they are about."""
-    return write_fake_run(tmp_path / "after")
-
-
 @pytest.mark.parametrize("finished", ["base", "evaluate-base", "sft", "pairs", "evaluate-dpo"])
 def test_an_unfinished_run_is_compared_as_far_as_it_is(
     before: Path, tmp_path: Path, finished: str, capsys: pytest.CaptureFixture[str]

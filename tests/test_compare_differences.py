@@ -2,23 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.changed_run import Row, change_pipeline, change_record, stage_of
 from tests.fake_run import write_fake_run
 from training.compare.comparison import compare_runs
 from training.compare.settings import flatten
-
-
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return write_fake_run(tmp_path / "before")
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The same run in another folder; tests change what they are about."""
-    return write_fake_run(tmp_path / "after")
 
 
 def test_two_copies_of_a_run_differ_in_nothing(before: Path, after: Path) -> None:

@@ -15,17 +15,6 @@ from training.report.collect import read_lines, read_run
 from training.report.curves import CHARTS
 
 
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return write_fake_run(tmp_path / "before")
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The same run in another folder; tests change what they are about."""
-    return write_fake_run(tmp_path / "after")
-
-
 def test_accuracy_is_paired_on_the_same_questions_alone(before: Path, after: Path) -> None:
     """By hand: 128 items, all right after and the first 64 right before; item 0 is another question, item 1 is gone.
     126 pairs: items 2 to 63 right twice, 64 to 127 gained, so the gain is 64/126."""

@@ -10,23 +10,12 @@ import pytest
 from data.errors import UserError
 from tests.changed_run import change_pipeline, stage_of
 from tests.chromium import find_chromium, open_browser
-from tests.fake_run import write_fake_run, write_lines
+from tests.fake_run import write_lines
 from tests.html_outline import Outline
 from training.compare.comparison import compare_runs
 from training.compare.page import comparison_page
 from training.report.collect import read_lines, read_run
 from training.whole_text import write_whole
-
-
-@pytest.fixture
-def before(tmp_path: Path) -> Path:
-    return write_fake_run(tmp_path / "before")
-
-
-@pytest.fixture
-def after(tmp_path: Path) -> Path:
-    """The same run in another folder; tests change what they are about."""
-    return write_fake_run(tmp_path / "after")
 
 
 def test_the_page_is_written_though_nobody_reads_the_text(before: Path, after: Path, tmp_path: Path) -> None:

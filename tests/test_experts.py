@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
-from tests.test_resume import at_step_end, die
+from tests.test_resume import dies_at_step
 from tests.tiny_models import add_tokenizer, load, logits, make_model, write_model
 from training.config import ConfigError, load_pipeline
 from training.experts import BIAS, ExpertLoads, KeepsExpertBias, load_metrics, moved_bias
@@ -136,13 +136,11 @@ def test_trained_bias_is_the_sum_of_seven_steps_and_saved_in_float32(trained: Pa
     assert "experts/layer_0/entropy" not in rows[0]
 
 
-def test_resumed_balance_ends_bit_identical(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_balance_ends_bit_identical(trained: Path, tmp_path: Path) -> None:
     expected = planned(trained, "sft").folder
     checkpoints = ("--run-dir", str(tmp_path), "--set", "runtime.checkpoint_every=3")
     assert run_stage(trained, "experts", *checkpoints) == 0
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 5, die)
-        assert run_stage(trained, "sft", *checkpoints) == 1
+    dies_at_step(5, trained, "sft", *checkpoints)
     folder = next(tmp_path.glob("*-sft-*"))
     kept = sorted((folder / "checkpoints").glob("*/expert_bias.safetensors"))
     assert load_file(kept[-1])["layer_1"].abs().max() > 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.stage_runs import planned, run_stage, stage, write_pipeline
-from tests.test_resume import CHECKPOINTS, ROUND_OF_TWO_STEPS, assert_same, at_step_end, die
+from tests.test_resume import CHECKPOINTS, ROUND_OF_TWO_STEPS, assert_same, dies_at_step
 from training.config import ConfigError, load_pipeline
 from training.config.scorers import Judge
 from training.config.stage_parts import RewardSpec
@@ -71,14 +71,10 @@ def test_a_judge_is_part_of_the_stage_and_its_absence_changes_nothing(judged: Pa
     assert "drawing" not in without
 
 
-def test_a_stage_with_a_judge_resumes_bit_identically(
-    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stage_with_a_judge_resumes_bit_identically(judged: Path, tmp_path: Path) -> None:
     runs = ("--run-dir", str(tmp_path))
     assert run_stage(judged, "base", *runs) == 0
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 5, die)
-        assert run_stage(judged, "grpo", *runs, *CHECKPOINTS) == 1
+    dies_at_step(5, judged, "grpo", *runs, *CHECKPOINTS)
     assert run_stage(judged, "grpo", *runs, *CHECKPOINTS) == 0
     assert_same(next(tmp_path.glob("*grpo*")), planned(judged, "grpo").folder)
 

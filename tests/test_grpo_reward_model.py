@@ -10,7 +10,7 @@ import torch
 from data.errors import UserError
 from tests.stage_runs import learned, planned, run_stage, stage, write_pipeline
 from tests.test_ranks_real import assert_two_ranks_did_it, folder_of, start_ourselves, two_ranks
-from tests.test_resume import CHECKPOINTS, ROUND_OF_TWO_STEPS, assert_same, at_step_end, die
+from tests.test_resume import CHECKPOINTS, ROUND_OF_TWO_STEPS, assert_same, dies_at_step
 from tests.test_reward_model import reward_stage
 from tests.test_trainers_parity import chat
 from training.config import load_pipeline
@@ -101,15 +101,11 @@ def test_record_and_fingerprint_hold_the_reward_model(trained: Path) -> None:
     assert "model.safetensors" in from_folder.identity["drawing"]["reward_model"]["files"]
 
 
-def test_grpo_with_a_reward_model_resumes_bit_identically(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_grpo_with_a_reward_model_resumes_bit_identically(trained: Path, tmp_path: Path) -> None:
     """The process dies in the middle of a rollout round, two steps after its checkpoint."""
     runs = ("--run-dir", str(tmp_path))
     assert run_stage(trained, "rm", *runs) == 0
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 5, die)
-        assert run_stage(trained, "grpo", *runs, *CHECKPOINTS) == 1
+    dies_at_step(5, trained, "grpo", *runs, *CHECKPOINTS)
     assert run_stage(trained, "grpo", *runs, *CHECKPOINTS) == 0
     assert_same(folder_of(trained, tmp_path, "grpo"), planned(trained, "grpo").folder)
 

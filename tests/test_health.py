@@ -14,7 +14,7 @@ import pytest
 from launch.ranks_end import Failure, RanksEnd
 from launch.run import run_stages
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, write_pipeline
-from tests.test_resume import at_step_end, die
+from tests.test_resume import dies_at_step
 from training.alarms import ALARMS
 from training.checkpoint import MANIFEST, committed
 from training.config import load_pipeline
@@ -157,9 +157,7 @@ def sick_at_full_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("sick_at_full_rate")
-def test_health_rollback_goes_on_from_the_last_good_checkpoint_with_half_the_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_health_rollback_goes_on_from_the_last_good_checkpoint_with_half_the_rate(tmp_path: Path) -> None:
     """Step 3 is sick: back to step 2. The second attempt dies at step 4 and is resumed: the rate stays at a half."""
     config = pipeline(tmp_path, steps=5, truncation="rollback")
     assert run_stage(config, "grpo", *CHECKPOINTS) == 76
@@ -170,9 +168,7 @@ def test_health_rollback_goes_on_from_the_last_good_checkpoint_with_half_the_rat
     evidence = lines(folder / made["samples"])
     assert evidence
     assert {row["step"] for row in evidence} == {3}
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 4, die)
-        assert run_stage(config, "grpo", *CHECKPOINTS) == 1
+    dies_at_step(4, config, "grpo", *CHECKPOINTS)
     assert run_stage(config, "grpo", *CHECKPOINTS) == 0
     rows = learned(folder)
     assert [row["learning_rate"] for row in rows] == [1e-3, 1e-3, 5e-4, 5e-4, 5e-4]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.stage_runs import learned, planned, run_stage, stage, weights, write_pipeline
-from tests.test_resume import at_step_end, die
+from tests.test_resume import dies_at_step
 from training.models import load_policy, load_tokenizer
 from training.record import read_record
 
@@ -69,14 +69,10 @@ def test_measuring_changes_nothing_that_is_learned(often: tuple[Path, Path], tmp
     assert at_the_end[0] == at_the_end[1]
 
 
-def test_resume_between_two_measurements_has_them_all(
-    often: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_between_two_measurements_has_them_all(often: tuple[Path, Path], tmp_path: Path) -> None:
     config, expected = often
     arguments = ("--run-dir", str(tmp_path), "--set", "runtime.checkpoint_every=2")
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 4, die)
-        assert run_stage(config, "sft", *arguments) == 1
+    dies_at_step(4, config, "sft", *arguments)
     assert run_stage(config, "sft", *arguments) == 0
     assert learned(next(tmp_path.glob("*-sft-*"))) == learned(expected)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import training.probe
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
-from tests.test_resume import at_step_end, die
+from tests.test_resume import dies_at_step
 from training.best_model import UNFINISHED, best_folder, drop_surpassed, keep_best, kept_steps, restore_best
 from training.checkpoint import MANIFEST
 from training.config import load_pipeline
@@ -65,9 +65,7 @@ def test_probe_logs_accuracy_and_interval_of_questions_no_evaluation_asks(
     assert read_record(planned(config, kind).folder)["kept_probe"] is None
 
 
-def test_probe_keeps_the_best_and_ends_early_also_after_a_crash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right_answers: list[int]
-) -> None:
+def test_probe_keeps_the_best_and_ends_early_also_after_a_crash(tmp_path: Path, right_answers: list[int]) -> None:
     """Probes at 2, 4, 6, 8 of 12 steps: the second is the best, the fourth the second without a better one."""
     config = pipeline(tmp_path, "sft", steps=12, keep_best="easy", patience=2)
     right_answers += [1, 3, 2, 3]
@@ -79,9 +77,7 @@ def test_probe_keeps_the_best_and_ends_early_also_after_a_crash(
 
     options = ("--run-dir", str(tmp_path / "crashed"), "--set", "runtime.checkpoint_every=4")
     right_answers += [1, 3, 2]
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 6, die)
-        assert run_stage(config, "sft", *options) == 1
+    dies_at_step(6, config, "sft", *options)
     crashed = next((tmp_path / "crashed").glob("*-sft-*"))
     at_step_4 = load_file(crashed / "checkpoints" / "checkpoint-4" / "model.safetensors")
     right_answers += [2, 3]

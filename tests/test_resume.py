@@ -75,14 +75,19 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
 
 
 def assert_same(folder: Path, expected: Path) -> None:
-    """Bit-identical weights, equal metrics in every step, a record that verifies and no checkpoints left."""
+    """As `assert_learned_the_same`, in seven steps; a record that verifies and no checkpoints left."""
+    assert_learned_the_same(folder, expected)
+    assert [row["step"] for row in learned(folder)] == list(range(1, 8))
+    assert verify_record(folder) == []
+    assert not (folder / "checkpoints").exists()
+
+
+def assert_learned_the_same(folder: Path, expected: Path) -> None:
+    """Bit-identical weights, equal metrics in every step, and equal samples where there are any."""
     ours, theirs = weights(folder), weights(expected)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert learned(folder) == learned(expected)
-    assert [row["step"] for row in learned(folder)] == list(range(1, 8))
-    assert verify_record(folder) == []
-    assert not (folder / "checkpoints").exists()
     if (expected / "samples.jsonl").exists():
         assert (folder / "samples.jsonl").read_text() == (expected / "samples.jsonl").read_text()
 
@@ -131,18 +136,21 @@ def die() -> None:
     raise RuntimeError("the power went out")
 
 
+def dies_at_step(step: int, config: Path, stage: str, *arguments: str) -> None:
+    """Run a stage that dies at the end of `step`."""
+    with pytest.MonkeyPatch.context() as patched:
+        at_step_end(patched, step, die)
+        assert run_stage(config, stage, *arguments) == 1
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_resume_after_a_crash_goes_on_bit_identically(
-    case: str, uninterrupted: Uninterrupted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_after_a_crash_goes_on_bit_identically(case: str, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
     """The checkpoint is step 3's; the process dies at the end of step 5, whose work is lost and done again."""
     config, expected = uninterrupted(case)
     if case.startswith("grpo"):
         rates = [row["reward/error_rate"] for row in learned(expected) if "reward/error_rate" in row]
         assert all(0.0 < rate < 0.9 for rate in rates)
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 5, die)
-        assert run_stage(config, case, "--run-dir", str(tmp_path), *CHECKPOINTS) == 1
+    dies_at_step(5, config, case, "--run-dir", str(tmp_path), *CHECKPOINTS)
     folder = folder_of(config, tmp_path, case)
     assert [path.name for path in committed(folder / "checkpoints")] == ["checkpoint-3"]
     assert run_stage(config, case, "--run-dir", str(tmp_path), *CHECKPOINTS) == 0
@@ -205,9 +213,7 @@ def test_resume_from_the_checkpoint_before_a_damaged_and_an_unfinished_one(
     content = bytearray(optimizer.read_bytes())
     content[len(content) // 2] ^= 1
     optimizer.write_bytes(content)
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 3, die)
-        assert run_stage(config, "sft", "--run-dir", str(tmp_path), *every_two) == 1
+    dies_at_step(3, config, "sft", "--run-dir", str(tmp_path), *every_two)
     assert sorted(path.name for path in checkpoints.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4.damaged"]
     assert run_stage(config, "sft", "--run-dir", str(tmp_path), *every_two) == 0
     assert_same(folder, expected)

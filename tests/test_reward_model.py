@@ -12,7 +12,7 @@ from datasets import Dataset
 
 import training.score_cache
 from tests.stage_runs import learned, metrics, planned, run_stage, stage, weights, write_pipeline
-from tests.test_resume import at_step_end, die
+from tests.test_resume import dies_at_step
 from tests.test_trainers_parity import arguments, chat
 from training.models import load_tokenizer
 from training.record import read_record, verify_record
@@ -58,14 +58,10 @@ def test_reward_model_is_an_artifact_with_one_output_and_learns_its_pairs(traine
     assert all(0 < step["perf/padding_share"] < 1 for step in steps)
 
 
-def test_resumed_reward_model_ends_bit_identical(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_reward_model_ends_bit_identical(trained: Path, tmp_path: Path) -> None:
     expected = planned(trained, "rm").folder
     checkpoints = ("--run-dir", str(tmp_path), "--set", "runtime.checkpoint_every=3")
-    with monkeypatch.context() as patched:
-        at_step_end(patched, 5, die)
-        assert run_stage(trained, "rm", *checkpoints) == 1
+    dies_at_step(5, trained, "rm", *checkpoints)
     assert run_stage(trained, "rm", *checkpoints) == 0
     folder = next(tmp_path.glob("*-rm-*"))
     ours, theirs = weights(folder), weights(expected)
