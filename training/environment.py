@@ -73,6 +73,17 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return the processor's features as Linux names them (avx2, amx_bf16, ...); none where it does not tell."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(
+        next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    )
+
+
 def cpu_model() -> str:
     """Return the processor's name as Linux tells it, or what Python's platform module knows."""
     try:

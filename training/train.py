@@ -23,6 +23,7 @@ from training.config.data_blocks import PURPOSES
 from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.difficulty import PASS_RATES
+from training.emulated_bf16 import WARNING, emulates_bf16
 from training.engine import require_engine
 from training.experts import KeepsExpertBias
 from training.facts import reward_facts, tokenizer_facts
@@ -271,6 +272,8 @@ def announce(context: StageContext, trainer: Any, account: dict[str, Any]) -> No
     context.say(f"{account['rows_kept']} {unit}, batch size {context.stage.batch_size}, {context.world.size} rank(s)")
     for line in in_words(trainer, context.stage.kind, context.pipeline.runtime.fast_paths):
         context.say(line)
+    if trainer.args.bf16 and trainer.args.device.type == "cpu" and emulates_bf16():
+        context.say(WARNING)
 
 
 def final_metrics(path: Path) -> dict[str, Any]:

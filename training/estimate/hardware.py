@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.errors import UserError
+from training.emulated_bf16 import SLOWER, emulates_bf16
 from training.environment import available_cores, cpu_model
 
 GB = 1e9
@@ -125,7 +126,7 @@ def this_cpu(processes: int, cores: int | None = None, memory: float | None = No
         name,
         "cpu",
         memory / processes,
-        CORE_FLOPS * share,
+        CORE_FLOPS * share / (SLOWER if emulates_bf16() else 1),
         CORE_FLOPS * share,
         CORE_BANDWIDTH * share,
         None,

@@ -1,0 +1,20 @@
+"""Says when a CPU has no bf16 arithmetic: a training step then takes minutes, and looks like a hang (ADR 004)."""
+
+from pathlib import Path
+
+from training.environment import cpu_flags
+
+HARDWARE = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Flags of x86-64 (the first two) and ARM for products of bf16 numbers."""
+SLOWER = 6
+"""Products of bf16 numbers over those of float32 ones, measured on an EPYC with AVX2 (ADR 004)."""
+WARNING = (
+    f"bf16 is emulated by this CPU (no AVX512-BF16, no AMX): products take about {SLOWER} times as long as in float32 "
+    "(docs/adr/004); trainer: {bf16: false} trains in float32, which is another experiment"
+)
+
+
+def emulates_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU of `cpuinfo` tells its flags and none of them multiplies bf16 numbers."""
+    flags = cpu_flags(cpuinfo)
+    return bool(flags) and HARDWARE.isdisjoint(flags)
