@@ -11,6 +11,7 @@ from tests.test_signal_rows import trainer as grpo_trainer
 from training.fast_paths import CONTEXTS, HEAD, PACKED, SHARED, SILENT, in_words
 from training.grpo_trainer import GrpoTrainer
 from training.models import load_policy
+from training.packed_linear import PAYS_FROM
 
 
 def words(folder: Path, scratch: Path, **settings: Any) -> list[str]:
@@ -20,7 +21,19 @@ def words(folder: Path, scratch: Path, **settings: Any) -> list[str]:
 def test_what_is_taken_stands_in_one_line(tiny_model: Path, tmp_path: Path) -> None:
     first, last = words(tiny_model, tmp_path)
     assert first == f"fast paths: {HEAD}, {CONTEXTS}, {SILENT}"
-    assert last.startswith(f"left to TRL: {PACKED}: it pays from completions of 32 tokens on")
+    assert last.startswith(f"left to TRL: {PACKED}: it pays from completions of {PAYS_FROM} tokens on")
+
+
+@pytest.mark.parametrize(("reason", "said"), [(None, ""), ("no C compiler", " for oneDNN (not for our kernel: no C")])
+def test_the_line_says_which_kernel_the_weights_are_packed_for(
+    reason: str | None, said: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
+    made.args.max_completion_length = PAYS_FROM
+    monkeypatch.setattr("training.packed_linear.why_model_not_packed", lambda model: None)
+    monkeypatch.setattr("training.fast_paths.why_not_few_rows", lambda: reason)
+    assert f"{PACKED}{said}" in in_words(made, "grpo", allowed=True)[0]
+    assert ("oneDNN" in in_words(made, "grpo", allowed=True)[0]) is (reason is not None)
 
 
 @pytest.mark.parametrize(

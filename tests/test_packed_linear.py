@@ -94,7 +94,7 @@ def test_adapters_stay_in_force() -> None:
 
 def test_what_does_not_pay_or_is_not_float32_has_a_reason(tiny_model: Path, tmp_path: Path) -> None:
     made = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
-    assert "32 tokens" in (why_not_packed(made) or "")
+    assert f"{PAYS_FROM} tokens" in (why_not_packed(made) or "")
     made.args.max_completion_length = PAYS_FROM
     assert why_not_packed(made) is None
     assert PAYS_FROM == PACKING_PAYS_FROM

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from training.context import StageContext
 from training.finished_answers import FinishedAnswers, FinishedBatches
 from training.identity import derived_seed
 from training.models import eos_ids, load_policy, load_tokenizer
+from training.packed_linear import PAYS_FROM, PackedLinears, why_model_not_packed
 from training.progress import Progress
 from training.rollout import Sampling, generate
 from training.tokens import rendered_prompts
@@ -107,9 +108,15 @@ class Decoder:
             self.context.state.update(phase="generate", step=done, max_steps=total, eta_s=progress.eta)
 
         eos = eos_ids(self.model, self.tokenizer)
-        with self.context.ledger.timing("generate"):
-            rows = self.batch_size
+        rows, packed = self.batch_size, self._packed if sampling.max_completion_length >= PAYS_FROM else None
+        with self.context.ledger.timing("generate"), nullcontext() if packed is None else packed.in_use():
             return generate(self.model, encoded, draws, sampling, eos, seed, rows, on_rows_done, finished=finished)
+
+    @cached_property
+    def _packed(self) -> PackedLinears | None:
+        """The weights laid out for drawing: they do not change as long as the stage runs."""
+        allowed = self.context.pipeline.runtime.fast_paths and why_model_not_packed(self.model) is None
+        return PackedLinears(self.model) if allowed else None
 
     def _texts(self, ids: list[list[int]]) -> list["Drawn"]:
         eos = eos_ids(self.model, self.tokenizer)

@@ -1,9 +1,9 @@
-"""Linear layers whose weights are laid out for oneDNN while completions are drawn: fewer cache misses a token.
+"""Linear layers whose weights are laid out anew while completions are drawn: fewer cache misses a token.
 
 A decoding step multiplies a few rows by every weight of the model, and most of its time goes into reading weights in
-an order that suits larger products. oneDNN's own order makes a step of 2 to 16 rows a quarter to a half faster, for one
-more copy of the weights, which lives as long as the rollout. It also gives each row the same bits however many rows
-share the step (2 or more), which MKL does not below 5 rows.
+an order that suits larger products. Another order, for our own kernel (`few_rows`) or for oneDNN, costs one more copy
+of the weights, which lives as long as the rollout. Both also give each row the same bits however many rows share the
+step (oneDNN from 2 on), which MKL does not below 5 rows.
 
 This knows linear layers only: no model, no cache, no trainer but what `why_not_packed` asks of one.
 """
@@ -15,28 +15,37 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.few_rows import FewRows, why_not_few_rows
+
 LAID_OUT_FOR = 16
 """Rows that oneDNN is told to expect. From 4 on the order, and so every bit, is the same (measured to 256)."""
-PAYS_FROM = 32
-"""Tokens of a completion below which laying out the weights (0.5 s for 135M) costs more than it saves."""
+PAYS_FROM = 16
+"""Tokens of a completion below which laying out the weights (0.4 s for 135M) costs more than it saves."""
 
 
 def why_not_packed(trainer: Any) -> str | None:
     """What keeps a GRPO trainer's rollouts from packed weights, in words; None where nothing does."""
-    weight = next(trainer.model.parameters())
     if trainer.by_vllm:
         return "vLLM draws"
     if trainer.accelerator.device.type != "cpu":
         return "on a GPU"
-    if weight.dtype != torch.float32 or trainer.args.bf16 or trainer.args.fp16:
+    if trainer.args.bf16 or trainer.args.fp16:
         return "in float32 only"
-    if hasattr(weight, "ds_id") or hasattr(trainer.model, "get_base_model"):
-        return "adapters and ZeRO-3 are there to save memory, this costs a copy of the weights"
     if trainer.args.max_completion_length < PAYS_FROM:
         return f"it pays from completions of {PAYS_FROM} tokens on"
+    return why_model_not_packed(trainer.model)
+
+
+def why_model_not_packed(model: nn.Module) -> str | None:
+    """What keeps a model from drawing with packed weights, in words; None where nothing does."""
+    weight = next(model.parameters())
+    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+        return "in float32 on a CPU only"
+    if hasattr(weight, "ds_id") or hasattr(model, "get_base_model"):
+        return "adapters and ZeRO-3 are there to save memory, this costs a copy of the weights"
     if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return "this processor, or this build of torch, has no oneDNN with AVX2"
-    return None if any(_packable(module) for module in trainer.model.modules()) else "no plain linear layers"
+    return None if any(_packable(module) for module in model.modules()) else "no plain linear layers"
 
 
 class PackedLinears:
@@ -77,12 +86,18 @@ def _packable(module: nn.Module) -> bool:
 
 
 def _packed_forward(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
-    """As torch._inductor packs a frozen linear layer (torch 2.13, fx_passes/mkldnn_fusion.py)."""
-    weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), LAID_OUT_FOR)
-    bias = None if module.bias is None else module.bias.detach()
+    """The layer's product from a copy of its weights as they are now."""
+    product = _onednn_product(module) if why_not_few_rows() else FewRows(module.weight, module.bias)
 
     def forward(input: torch.Tensor) -> torch.Tensor:
         assert not torch.is_grad_enabled(), "packed weights have no backward pass"
-        return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+        return product(input)
 
     return forward
+
+
+def _onednn_product(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    """As torch._inductor packs a frozen linear layer (torch 2.13, fx_passes/mkldnn_fusion.py)."""
+    weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), LAID_OUT_FOR)
+    bias = None if module.bias is None else module.bias.detach()
+    return lambda input: torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")

@@ -27,8 +27,8 @@ from training.estimate.workload import Adapters, Dtype, Workload
 
 ASSUMED_PROMPT = 256
 """Tokens of a prompt where no limit (data.max_prompt_tokens) says and no ledger measured it."""
-PACKING_PAYS_FROM = 32
-"""Tokens of a completion from which weights are laid out anew for rollouts (training.packed_linear)."""
+PACKING_PAYS_FROM = 16
+"""Tokens of a completion from which weights are laid out anew for drawing (training.packed_linear)."""
 ROLLOUT_ROWS = 64
 """Completions that a rank decodes together in GRPO (training.grpo)."""
 Reference = Literal["none", "copy", "precomputed", "adapter_off"]
@@ -65,17 +65,22 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
         return training_job(stage, algebra(pipeline, stage, runtime), runtime, device)
     if isinstance(stage, SampleStage):
         rows, _ = num_rows(pipeline, stage.data)
-        return decoding_job(stage, None if rows is None else rows * stage.draws, runtime.processes, device)
+        drawn = None if rows is None else rows * stage.draws
+        return decoding_job(stage, drawn, runtime.processes, device, runtime.fast_paths)
     if isinstance(stage, SurgeryStage | ExportStage):
         raise CannotEstimate("it copies weights, as fast as the disk is")
     items = sum(pipeline.suites[name].items for name in stage.suites)
     apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
-    drawn = items * (1 + stage.draws) + apart
-    return decoding_job(stage, drawn or None, runtime.processes, device)  # what benchmarks take is not known
+    items = items * (1 + stage.draws) + apart  # what benchmarks take is not known
+    return decoding_job(stage, items or None, runtime.processes, device, runtime.fast_paths)
 
 
 def decoding_job(
-    stage: SampleStage | EvaluateStage, drawn: int | None, ranks: int, device: Literal["cpu", "gpu"]
+    stage: SampleStage | EvaluateStage,
+    drawn: int | None,
+    ranks: int,
+    device: Literal["cpu", "gpu"],
+    fast_paths: bool = True,
 ) -> Job:
     """The work of a rank in a stage that draws so many completions over all ranks."""
     limit = stage.data.max_prompt_tokens if isinstance(stage, SampleStage) else None
@@ -90,6 +95,7 @@ def decoding_job(
         generation_rows=stage.batch_size,
         compute_dtype=stage.dtype,
     )
+    workload = replace(workload, packs=fast_paths and _may_pack(workload, stage.max_completion_length))
     draws = stage.draws if isinstance(stage, SampleStage) else 1
     return Job(workload, None, None, 0.0, None if drawn is None else drawn / ranks, draws, 0.0, limit is not None)
 
@@ -165,7 +171,7 @@ def _contexts(stage: GrpoStage, sizes: BatchAlgebra, workload: Workload, fast_pa
 
 
 def _may_pack(workload: Workload, completion: int) -> bool:
-    """Whether rollouts may lay out the weights anew for the CPU (`training.packed_linear.why_not_packed`)."""
+    """Whether drawing may lay out the weights anew for the CPU (`training.packed_linear.why_model_not_packed`)."""
     plain = workload.device == "cpu" and workload.compute_dtype == "float32" and workload.lora is None
     return plain and completion >= PACKING_PAYS_FROM
 
