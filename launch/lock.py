@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from data.errors import UserError
+from training.process_birth import process_birth
 from training.progress import utc_words
 
 LOCK_NAME = "lock.json"
@@ -145,16 +146,6 @@ def owner_alive(owner: dict[str, Any], path: Path) -> bool:
     if owner.get("slurm_job") is not None and owner["slurm_job"] == os.environ.get("SLURM_JOB_ID"):
         return owner["slurm_restart"] == os.environ.get("SLURM_RESTART_COUNT", "0")
     return time.time() - path.stat().st_mtime < STALE_AFTER_S
-
-
-def process_birth(pid: int) -> str | None:
-    """Return when a living process started (clock ticks since boot); with the pid it names one process for good."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
 
 
 def _present_owner() -> dict[str, Any]:

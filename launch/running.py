@@ -9,17 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from launch.lock import STALE_AFTER_S, process_birth
+from launch.lock import STALE_AFTER_S
 from training.plan import PlannedStage, RunPlan
+from training.process_birth import process_birth
 from training.rank_state import read_rank_states, state_path
 
 
 def may_live(state: Mapping[str, Any], folder: Path, rank: int) -> bool:
-    """Whether a rank without an outcome may be at work: its process on this host, the age of its file on another."""
+    """Whether a rank without an outcome may be at work: its process on this host, the age of its file on another.
+
+    A process that took the pid of a killed rank is not that rank; states of before 2026-11-23 lack `born`.
+    """
     if state.get("outcome") is not None:
         return False
     if state.get("host") == platform.node():
-        return process_birth(int(state["pid"])) is not None
+        born = process_birth(int(state["pid"]))
+        return born is not None and born == state.get("born", born)
     try:
         return time.time() - state_path(folder, rank).stat().st_mtime < STALE_AFTER_S
     except OSError:

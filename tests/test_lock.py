@@ -13,7 +13,8 @@ import pytest
 
 import launch.lock
 from data.errors import UserError
-from launch.lock import LOCK_NAME, RunLock, process_birth, read_owner
+from launch.lock import LOCK_NAME, RunLock, read_owner
+from training.process_birth import process_birth
 
 HOLDER = """
 import sys, time

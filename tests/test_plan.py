@@ -16,6 +16,7 @@ from tests.fake_artifacts import finish, finish_all
 from training.config import load_pipeline
 from training.pins import Pins
 from training.plan import RunPlan, plan_run
+from training.rank_state import RankState
 from training.run_folder import RunFolder
 
 PIPELINE = """
@@ -222,7 +223,7 @@ def test_plan_hub_model_by_commit_needs_no_network(tmp_path: Path, monkeypatch: 
 
 
 def test_plan_hub_branch_is_resolved_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pins, "_resolve", lambda self, name, revision, repo_type: "b" * 40)
+    monkeypatch.setattr(Pins, "_resolve", lambda *arguments: "b" * 40)
     run_plan = plan(tmp_path, "model=org/name@main")
     assert run_plan.pins == {"org/name@main": "b" * 40}
     run_plan.run_dir.mkdir(parents=True)
@@ -247,6 +248,10 @@ def test_plan_tells_a_running_stage_from_a_killed_one(tmp_path: Path) -> None:
     killed = ("interrupted", "run: an earlier attempt left no checkpoint (it had reached step 2 of 3)")
     assert planned(outcome="failed") == killed
     assert planned(pid=2**22 + 1) == killed  # beyond the greatest pid of Linux
+    assert planned(born="1") == killed  # the pid is another process's by now
+    rank = RankState(folder, 0)
+    assert with_running_stages(plan(tmp_path))["sft"].reason.startswith("running: starting, process")
+    rank.finish("failed")
     assert (
         planned(host="elsewhere", phase="load", max_steps=None)[1]
         == f"running: load, process {os.getpid()} on elsewhere"

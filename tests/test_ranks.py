@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from launch.lock import process_birth
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import Patience, run_ranks
 from launch.ranks_end import RanksEnd, failure_text
 from training.config import Runtime
+from training.process_birth import process_birth
 
 CHECKPOINTING = """
     import signal, sys, time

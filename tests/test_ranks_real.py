@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import torch
 
-from launch.lock import process_birth
 from launch.rank_environment import rank_environments, stage_command
 from launch.ranks import run_ranks
 from launch.rendezvous import free_port
 from tests.stage_runs import learned, metrics, run_stage, stage, weights, write_pipeline
 from training.config import Runtime, load_pipeline
 from training.plan import plan_run
+from training.process_birth import process_birth
 from training.rank_state import read_rank_states
 from training.record import read_record, verify_record
 from training.trainer_args import deepspeed_settings

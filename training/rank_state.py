@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from training.process_birth import process_birth
 from training.stacks import stacks_path
 
 WRITE_EVERY_S = 2.0
@@ -33,8 +34,9 @@ class RankState:
     def __init__(self, stage_folder: Path, rank: int):
         self.path = state_path(stage_folder, rank)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._state: dict[str, Any] = {"pid": os.getpid(), "host": platform.node(), "phase": "starting"}
-        self._state |= {"activity": None, "progress": 0, "outcome": None}
+        pid = os.getpid()
+        self._state: dict[str, Any] = {"pid": pid, "born": process_birth(pid), "host": platform.node()}
+        self._state |= {"phase": "starting", "activity": None, "progress": 0, "outcome": None}
         self._written_at = 0.0
         self._lock = threading.RLock()
         self._ended = threading.Event()
