@@ -8,12 +8,12 @@ never seen to end in a forked rank.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -49,36 +49,52 @@ class ForkServer:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Start it with the environment that ranks will have: libraries read some of it when they are imported."""
-        self._folder = Path(tempfile.mkdtemp(prefix="posttrain-", dir="/tmp"))  # a socket's path must be short
-        path = self._folder / "socket"
-        self.address = {VARIABLE: str(path)}
-        self._log = self._folder / "log.txt"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+        """`environment` is the one that ranks will have: libraries read some of it when they are imported."""
+        self._environment = dict(environment)
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "ForkServer":
+        """Start it; returns once it can be asked."""
+        with ExitStack() as undo:  # what comes in between, a Ctrl-C say, leaves nothing behind
+            folder = Path(undo.enter_context(_short_folder()))
+            path = folder / "socket"
+            self.address = {VARIABLE: str(path)}
+            process = self._start(path, folder / "log.txt")
+            undo.callback(_end, process, folder / "log.txt")
+            while not path.exists() and process.poll() is None:
+                time.sleep(0.01)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End it and what it forked; if it ended by itself, its log says why."""
+        self._undo.close()
+
+    def _start(self, path: Path, log_path: Path) -> "subprocess.Popen[bytes]":
+        own = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        with log_path.open("wb") as log:
+            return subprocess.Popen(
                 [sys.executable, "-m", "launch.fork_server_process", str(path), str(os.getpid())],
-                env={**environment, "DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+                env={**self._environment, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        while not path.exists() and self._process.poll() is None:
-            time.sleep(0.01)
 
-    def __enter__(self) -> "ForkServer":
-        """Return the server."""
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End it and what it forked; if it ended by itself, its log says why."""
-        code = self._process.poll()
-        self._process.terminate()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if code is not None:
-            print(f"the fork server {how_it_ended(code)}:\n{self._log.read_text()}", file=sys.stderr)
-        shutil.rmtree(self._folder, ignore_errors=True)
+def _short_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder for a socket, whose path must be short."""
+    return tempfile.TemporaryDirectory(prefix="posttrain-", dir="/tmp", ignore_cleanup_errors=True)
+
+
+def _end(process: "subprocess.Popen[bytes]", log_path: Path) -> None:
+    code = process.poll()
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if code is not None:
+        print(f"the fork server {how_it_ended(code)}:\n{log_path.read_text()}", file=sys.stderr)

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from launch.rehearse_acts import How, Saboteur, perform
 from launch.rehearse_jobs import perform_jobs
 from launch.rehearse_table import rehearsal_text
 from launch.run import say
+from launch.signals import orderly_end
 from training.config import Pipeline, load_pipeline
 from training.plan import RunPlan, plan_run
 from training.rehearsal_overrides import Replacement, gpu_replacements, rehearsal_overrides
@@ -62,20 +64,26 @@ def rehearse(request: RehearseRequest) -> int:
     started = time.monotonic()
     pipeline = load_pipeline(request.config_path, request.overrides)
     folder = new_folder(Path(pipeline.runtime.runs_dir) / f"{pipeline.name}-rehearsal")
-    with RunLock(folder / STAND_INS_DIR):
+    with orderly_end(), RunLock(folder / STAND_INS_DIR), _scratch() as scratch:
+        environment = {**child_environment(), "TMPDIR": scratch}
         # DeepSpeed in a forked rank was never seen to work to its end
         if pipeline.runtime.zero_stage > 0 or not can_fork():
-            return _rehearse(request, pipeline, folder, started, {})
+            return _rehearse(request, pipeline, folder, started, environment)
         if VARIABLE in os.environ:  # several rehearsals share one
-            return _rehearse(request, pipeline, folder, started, {VARIABLE: os.environ[VARIABLE]})
-        with ForkServer(child_environment()) as server:
-            return _rehearse(request, pipeline, folder, started, server.address)
+            shared = {VARIABLE: os.environ[VARIABLE]}
+            return _rehearse(request, pipeline, folder, started, {**environment, **shared})
+        with ForkServer(environment) as server:
+            return _rehearse(request, pipeline, folder, started, {**environment, **server.address})
+
+
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Where what is killed leaves its temporary files: a rank of ours always is."""
+    return tempfile.TemporaryDirectory(prefix="posttrain-", ignore_cleanup_errors=True)
 
 
 def _rehearse(
-    request: RehearseRequest, pipeline: Pipeline, folder: Path, started: float, server: Mapping[str, str]
+    request: RehearseRequest, pipeline: Pipeline, folder: Path, started: float, environment: Mapping[str, str]
 ) -> int:
-    environment = {**child_environment(), **server}
     say(f"rehearse: {pipeline.name} in {folder}: checking it at full size, making a tiny model of its architecture")
     code = _make_stand_ins(request, pipeline, folder / STAND_INS_DIR, environment)
     if code != 0:

@@ -5,8 +5,12 @@ HUP, the end of the terminal, counts as a TERM, unless whoever started us had it
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+from training.exit_codes import PREEMPTED
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 ONE_DELIVERY_S = 1.0
@@ -52,3 +56,28 @@ class SignalInbox:
         """Return the signals that came since the last call."""
         unread, self._unread = self._unread, []
         return unread
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Inside, TERM and HUP raise SystemExit(75) and INT KeyboardInterrupt, so that `with` and `finally` clean up.
+
+    Whatever comes after the first is not heeded: it would cut the cleaning up short. Main thread only.
+    """
+    numbers = [number for number in FORWARDED if number != signal.SIGUSR1]
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) != signal.SIG_IGN}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, lambda number, frame: None)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(PREEMPTED)
+
+    try:
+        for number in before:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

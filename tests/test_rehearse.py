@@ -194,6 +194,40 @@ def test_rehearsal_of_a_config_with_a_mistake_exits_2_before_it_makes_anything(
     assert list(tmp_path.iterdir()) == []
 
 
+UNDER_WAY = """
+import json, sys, time
+from pathlib import Path
+from launch import rehearse
+from launch.cli import main
+
+def under_way(request, pipeline, folder, started, environment):
+    Path(environment["TMPDIR"], "left by a killed rank").touch()
+    print(json.dumps([environment["TMPDIR"], environment["POSTTRAIN_FORK_SERVER"]]), flush=True)
+    time.sleep(60)
+
+rehearse._rehearse = under_way
+sys.exit(main(["rehearse", sys.argv[1], f"runtime.runs_dir={sys.argv[2]}"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_rehearsal_ended_by_a_signal_leaves_no_temporary_folders(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-c", UNDER_WAY, str(ROOT / "configs" / "tiny.yaml"), str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != "POSTTRAIN_FORK_SERVER"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        scratch, socket = map(Path, json.loads(process.stdout.readline()))
+        assert scratch.is_dir()
+        assert socket.is_socket()
+        process.send_signal(number)
+        process.send_signal(number)  # an impatient user
+        assert process.wait(60) == code
+    assert not scratch.exists()
+    assert not socket.parent.exists()
+
+
 @pytest.fixture(scope="module")
 def shared_server() -> Iterator[dict[str, str]]:
     """The environment that leads to one fork server for all the slow rehearsals."""
