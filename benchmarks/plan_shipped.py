@@ -69,9 +69,11 @@ def section(config: str) -> str:
     for stage in plan["stages"]:
         if stage.get("memory") is not None:
             lines.append(f"| {' | '.join(cells(stage, gpus))} |")
-    if gpus and plan["total"] is not None:
-        hours = plan["total"]["gpu_hours"]
-        lines += ["", f"All of it: {spread(hours, ' GPU-hours')}."]
+    if gpus and plan["total_at_least"] is not None:
+        hours, missing = plan["total_at_least"]["gpu_hours"], plan["not_in_total"]
+        lines += ["", f"All of it{', at least' if missing else ''}: {spread(hours, ' GPU-hours')}."]
+        if missing:
+            lines[-1] += f" Nobody knows how long these take: {', '.join(missing)}."
     return "\n".join(lines)
 
 

@@ -69,9 +69,10 @@ def plan(request: PlanRequest) -> int:
 def _check_numbers(request: PlanRequest) -> None:
     if request.fill is not None and not 0 < request.fill <= 1:
         raise UserError(f"--fill {request.fill:g}: a share of the limits, above 0 and at most 1")
-    for name, value in (("--watts", request.watts), ("--price-per-gpu-hour", request.price)):
-        if value is not None and not 0 <= value < math.inf:
-            raise UserError(f"{name} {value:g}: must be a number from 0 up")
+    if request.watts is not None and not 0 < request.watts < math.inf:
+        raise UserError(f"--watts {request.watts:g}: must be a number above 0, those of a rank's share of the machine")
+    if request.price is not None and not 0 <= request.price < math.inf:
+        raise UserError(f"--price-per-gpu-hour {request.price:g}: must be a number from 0 up")
 
 
 def _money(request: PlanRequest, chosen: Machine) -> Money:

@@ -18,7 +18,7 @@ def plan_json(
     pipeline: Pipeline, plan: RunPlan, found: Estimate, machine: Machine, money: Money, change: str | None
 ) -> dict[str, Any]:
     """Return the plan as JSON values; `change` is the smallest one that makes it fit, where it does not."""
-    whole = found.total_s
+    whole, known = found.total_s, found.known_s
     estimates = {stage.name: stage for stage in found.stages}
     return {
         "name": pipeline.name,
@@ -39,6 +39,8 @@ def plan_json(
         "fits": None if machine.device is None or found.shape is None else not found.too_big,
         "smallest_change": change,
         "total": None if whole is None else _cost(whole, found.ranks, money),
+        "total_at_least": None if known is None else _cost(known, found.ranks, money),
+        "not_in_total": [*found.not_known, *found.known_in_part],
         "watts": money.watts,
         "price_per_gpu_hour": money.price,
         "stages": [

@@ -2,6 +2,7 @@
 
 import textwrap
 
+from launch.plan_memory import shared_name
 from launch.plan_money import Money
 from launch.words import table
 from training.estimate.estimate import Estimate, Range, StageEstimate
@@ -13,9 +14,9 @@ UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 def time_text(found: Estimate, money: Money, width: int) -> str:
     """A row a stage: an update, a round, all of it with their ranges, GPU-hours, energy and cost; the sum last.
 
-    The range of hours, energy and cost is that of the time; the sum has it. Rounds are left out where each is one
-    update. Where the table is wider than `width`, ranges stand under their likely values, and where that is too wide as
-    well, the sum alone tells energy and cost.
+    The range of hours, energy and cost is that of the time; the sum has it, and names what is not in it because nobody
+    knows its time. Rounds are left out where each is one update. Where the table is wider than `width`, ranges stand
+    under their likely values, and where that is too wide as well, the sum alone tells energy and cost.
     """
     unit = "GPU-hours" if found.device is not None and found.device.kind == "gpu" else "rank-hours"
     rounds = any(_updates_per_round(stage) > 1 for stage in found.stages)
@@ -24,16 +25,25 @@ def time_text(found: Estimate, money: Money, width: int) -> str:
     broken = [line for row in rows for line in _two_lines(row)]
     last = len(header) - len(money.heads)
     layouts = [table(header, rows), table(header, broken), table(header[:last], [row[:last] for row in broken])]
-    whole = found.total_s
+    whole = found.known_s
     summed = whole is not None and len(rows) > 1
     layouts = layouts if summed else layouts[:2]  # nothing else would tell energy and cost
     shown = next((one for one in layouts if max(map(len, one.splitlines())) <= width), layouts[-1])
     if whole is None or not summed:
         return shown
-    hours = whole.times(found.ranks / 3600)
+    text = _sum(found, whole, unit, money)
+    return "\n".join([shown, "", *textwrap.wrap(text, width, subsequent_indent="  ")])
+
+
+def _sum(found: Estimate, known: Range, unit: str, money: Money) -> str:
+    missing = [shared_name(found.not_known)] if found.not_known else []
+    if found.known_in_part:
+        missing.append(f"the benchmarks of {shared_name(found.known_in_part)}")
+    hours = known.times(found.ranks / 3600)
     sums = zip([unit, *money.heads], [hours, *money.of(hours)], strict=True)
-    parts = [f"to do: {spell(whole)}", *(f"{head} {numbers(one)}" for head, one in sums)]
-    return "\n".join([shown, "", *textwrap.wrap("; ".join(parts), width, subsequent_indent="  ")])
+    parts = [f"to do{', at least' if missing else ''}: {spell(known)}"]
+    parts += [f"{head} {numbers(one)}" for head, one in sums]
+    return "; ".join([*parts, f"the time of {' and '.join(missing)} is not known"] if missing else parts)
 
 
 def _updates_per_round(stage: StageEstimate) -> int:

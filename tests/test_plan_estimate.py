@@ -219,6 +219,33 @@ def test_time_energy_and_cost_agree(capsys: pytest.CaptureFixture[str]) -> None:
     assert one["update_s"]["low"] < one["update_s"]["likely"] < one["update_s"]["high"]
 
 
+EXPORTED = """
+  - {name: files, kind: export}
+evaluate: {suites: [sums], benchmarks: [asked], max_completion_length: 16}
+suites: {sums: {items: 8, data: {generator: {name: reasoning_gym, families: {chain_sum: {}}}}}}
+benchmarks: {asked: {human_eval: {}}}
+"""
+
+
+def test_sum_without_what_is_not_known_is_called_the_least(capsys: pytest.CaptureFixture[str]) -> None:
+    """An export takes as long as the disk does; of an evaluation with a benchmark the suite alone is known."""
+    config = write(BIG.replace("runtime:", EXPORTED.lstrip("\n") + "runtime:"))
+    options = (config, "--gpu", "h200", "runtime.micro_batch_size=1", "--price-per-gpu-hour", "2")
+    found = planned(capsys, *options)
+    known = [one["time"]["total"] for one in found["stages"] if one.get("time") and one["time"]["total"]]
+    assert len(known) == 3
+    assert found["total"] is None
+    assert found["total_at_least"]["cost"]["high"] == pytest.approx(sum(one["cost"]["high"] for one in known))
+    assert found["not_in_total"] == ["files", "evaluate-base", "evaluate-sft"]
+    assert main(["plan", *options]) == 0
+    sums = " ".join(capsys.readouterr().out.partition("to do, at least: ")[2].split())
+    assert "; cost " in sums
+    assert "; the time of files and the benchmarks of evaluate-base, -sft is not known These figures" in sums
+    whole = planned(capsys, write(BIG), *options[1:])
+    assert whole["total"] == whole["total_at_least"]
+    assert whole["not_in_total"] == []
+
+
 def test_fill_narrows_the_range_of_lengths(capsys: pytest.CaptureFixture[str]) -> None:
     """Full rows of 4,096 tokens: the likely update is 64 rows x 6.6 B x 6 FLOPs and attention at an MFU of 0.3."""
     options = ("--gpu", "h200", "--fill", "1", "runtime.micro_batch_size=1")
@@ -248,12 +275,14 @@ def test_rows_without_a_limit_are_not_estimated_and_the_rest_is(capsys: pytest.C
     ("options", "message"),
     [
         (["--gpu", "h90"], "did you mean"),
+        (["--gpu", "h101"], "did you mean h100-80gb or h100-80gb-pcie or "),
         (["--gpu", "a100"], "a100-40gb or a100-80gb"),
         (["--gpus", "0"], "--gpus 0: must be at least 1"),
         (["--gpus", "8", "--gpus-per-node", "8"], "give one of them"),
         (["--fill", "1.5"], "above 0 and at most 1"),
-        (["--watts", "-1"], "must be a number from 0 up"),
-        (["--watts", "nan"], "must be a number from 0 up"),
+        (["--watts", "0"], "--watts 0: must be a number above 0"),
+        (["--watts", "nan"], "must be a number above 0"),
+        (["--price-per-gpu-hour", "-1"], "must be a number from 0 up"),
         (["runtime.deepspeed_config=absent.json"], "absent.json"),
     ],
 )

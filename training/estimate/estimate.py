@@ -122,11 +122,28 @@ class Estimate:
     @property
     def total_s(self) -> Range | None:
         """Seconds of all stages to do; None unless each is known."""
-        times = [stage.time.total_s if stage.time else None for stage in self.stages if stage.spent_s is None]
-        known = [one for one in times if one is not None]
-        if not known or len(known) < len(times):
+        return None if self.not_known or self.known_in_part else self.known_s
+
+    @property
+    def known_s(self) -> Range | None:
+        """Seconds of what is to do and known, the least that all of it takes; None if nothing is."""
+        known = [each.time.total_s for each in self.stages if each.spent_s is None and each.time is not None]
+        times = [one for one in known if one is not None]
+        if not times:
             return None
-        return Range(sum(one.low for one in known), sum(one.likely for one in known), sum(one.high for one in known))
+        return Range(sum(one.low for one in times), sum(one.likely for one in times), sum(one.high for one in times))
+
+    @property
+    def not_known(self) -> list[str]:
+        """Names of the stages to do whose time is not known."""
+        to_do = [stage for stage in self.stages if stage.spent_s is None]
+        return [stage.name for stage in to_do if stage.time is None or stage.time.total_s is None]
+
+    @property
+    def known_in_part(self) -> list[str]:
+        """Names of the evaluations to do whose suites alone are known: what benchmarks take is not."""
+        others = [stage for stage in self.stages if stage.spent_s is None and stage.name not in self.not_known]
+        return [stage.name for stage in others if stage.job is not None and stage.job.benchmarks]
 
     @property
     def too_big(self) -> list[StageEstimate]:

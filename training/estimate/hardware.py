@@ -98,9 +98,12 @@ def find_gpu(text: str) -> Device:
 
 
 def _nearest(wanted: str) -> list[str]:
-    """The three GPUs whose names are most like `wanted`, their memory left aside."""
-    models = {name.split("-")[0]: name for name in GPUS}
-    return [models[model] for model in difflib.get_close_matches(wanted, models, 3, 0.5)]
+    """At most three GPUs whose names are most like `wanted`, their memory left aside, each model's in the table's
+    order.
+    """
+    models = dict.fromkeys(name.split("-")[0] for name in GPUS)
+    near = difflib.get_close_matches(wanted, models, 3, 0.5)
+    return [name for model in near for name in GPUS if name.split("-")[0] == model][:3]
 
 
 def gpu_of_driver_name(text: str) -> Device | None:

@@ -45,7 +45,7 @@ class Job:
     `updates` optimizer steps (None: unknown), each with a `share` of rollout rounds; `decoded` completions are drawn in
     a round (training) or in the whole stage (sample and evaluate; None: unknown). `old_logprobs` forwards are made over
     every completion of an update. `prompt_limited` says that the prompt's length is a limit and no assumption,
-    `packed` that rows are full.
+    `packed` that rows are full, `benchmarks` that there is more to decode, which nobody knows.
     """
 
     workload: Workload
@@ -57,6 +57,7 @@ class Job:
     old_logprobs: float
     prompt_limited: bool
     packed: bool = False
+    benchmarks: bool = False
 
 
 def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["cpu", "gpu"]) -> Job:
@@ -71,8 +72,9 @@ def job_of(pipeline: Pipeline, stage: Stage, runtime: Runtime, device: Literal["
         raise CannotEstimate("it copies weights, as fast as the disk is")
     items = sum(pipeline.suites[name].items for name in stage.suites)
     apart = 0 if stage.generalisation is None else len(PARTS) * stage.generalisation.items
-    items = items * (1 + stage.draws) + apart  # what benchmarks take is not known
-    return decoding_job(stage, items or None, runtime.processes, device, runtime.fast_paths)
+    drawn = items * (1 + stage.draws) + apart
+    job = decoding_job(stage, drawn or None, runtime.processes, device, runtime.fast_paths)
+    return replace(job, benchmarks=bool(stage.benchmarks))
 
 
 def decoding_job(
