@@ -107,7 +107,7 @@ def test_what_does_not_pay_or_is_not_float32_has_a_reason(tiny_model: Path, tmp_
 
 
 def test_weights_are_laid_out_once_a_round(tiny_model: Path, tmp_path: Path) -> None:
-    """They stand until the round ends and serve its drawing alone: in between the model is as it was."""
+    """They stand until the round is drawn and serve its drawing alone: in between the model is as it was."""
     made: Any = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
     made.args.max_completion_length = PAYS_FROM
     made.on_rows_done = lambda rows: None
@@ -125,13 +125,18 @@ def grpo(folder: Path, steps: int) -> Path:
 
 
 def test_a_stage_that_draws_with_packed_weights_is_trls_and_the_same_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sampler's log-probabilities are the trainer's within 1e-4, each step's proof says so; packed weights of the
-    step before would fail it."""
+    step before would fail it. They are gone before a round is scored, which may take memory of its own."""
+    score, packed = GrpoTrainer._calculate_rewards, list[Any]()
+    monkeypatch.setattr(
+        GrpoTrainer, "_calculate_rewards", lambda self, *args: packed.append(self.packed) or score(self, *args)
+    )
     config = grpo(tmp_path, 2)
     assert run_stage(config, "grpo") == 0
     assert "weights packed for rollouts" in capsys.readouterr().out
+    assert packed == [None, None]
     assert run_stage(config, "grpo", "--run-dir", str(tmp_path / "again")) == 0
     first = planned(config, "grpo")
     (again,) = (tmp_path / "again").glob(f"*-grpo-{first.fingerprint[:8]}")

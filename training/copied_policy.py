@@ -22,6 +22,10 @@ class CopiedPolicy:
 
     def __init__(self, model: Any, trainer: GrpoTrainer, decode: Decode):
         self.model, self.trainer, self.decode = model, trainer, decode
+        self._draw: Draw | None = None
+        for module in model.modules():
+            if next(module.children(), None) is not None:  # linear layers stay without hooks, to be packed
+                module.register_forward_pre_hook(self._look)
         device = trainer.accelerator.device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -39,17 +43,18 @@ class CopiedPolicy:
             self.stream.wait_stream(torch.cuda.current_stream())
 
         def work(draw: Draw) -> tuple[list[list[int]], list[list[float]]]:
+            self._draw = draw
             observer = Observer(len(prompt_ids), self.trainer.temperature)
-
-            def heard(rows: list[int], logits_RV: torch.Tensor, tokens_R: torch.Tensor) -> None:
-                draw.check()
-                observer(rows, logits_RV, tokens_R)
-
             with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
-                tokens = self.decode(self.model, prompt_ids, self.trainer, name, draw.rows_done, heard)
+                tokens = self.decode(self.model, prompt_ids, self.trainer, name, draw.rows_done, observer)
             return tokens, [observer.logps[row] for row in range(len(prompt_ids))]
 
         return work
+
+    def _look(self, module: torch.nn.Module, inputs: Any) -> None:
+        """Before each block: a prefill of long prompts would keep a rank that has to end."""
+        if self._draw is not None:
+            self._draw.check()
 
     def settle(self, result: Callable[[], Any]) -> tuple[list[list[int]], list[list[float]]]:
         """The work's own result: every rank draws for itself."""

@@ -16,7 +16,7 @@ from training.context import StageContext
 from training.copied_policy import CopiedPolicy
 from training.dynamic_sampling import PROMPT_ROW, DynamicSampling
 from training.environments import SEED, load_environment
-from training.grpo_trainer import GrpoTrainer, rounds_begun
+from training.grpo_trainer import GrpoTrainer
 from training.identity import derived_seed
 from training.judge import JudgeCalls
 from training.model_reward import open_model_reward
@@ -25,6 +25,7 @@ from training.packed_linear import PackedLinears, packed_linears, why_not_packed
 from training.parity import ParityProof
 from training.reward_functions import RewardAdapter, stage_scorer
 from training.rollout import Observe, Sampling, generate
+from training.rounds import rounds_begun
 from training.rows import shared_dataset
 from training.samples import RoundLog
 from training.tokens import rendered_prompts

@@ -1,11 +1,12 @@
-"""The one GRPOTrainer subclass: four overrides of TRL 1.16, each a few lines around a function elsewhere.
+"""The one GRPOTrainer subclass: five overrides of TRL 1.16, each a few lines around a function elsewhere.
 
 1. `_get_train_sampler`: TRL's order, made resumable in every epoch (`training.resumable`).
 2. `_prepare_inputs`: lets `training.dynamic_sampling` choose a round's prompts, hands each finished round to `on_round`
    (samples, group signal), shares its rows among the ranks by their work (`training.balanced_rows`) and puts
    completions of one prompt into the same micro-batches (`training.alike_rows`).
-3. `_generate_single_turn`: TRL calls it for what follows the answers of tools; drawn as first turns are.
-4. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
+3. `_generate`: gives back what a round's drawing shared (`training.packed_linear`) before the round is scored.
+4. `_generate_single_turn`: TRL calls it for what follows the answers of tools; drawn as first turns are.
+5. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
 
 Its checkpoints hold the rollout buffer and the micro-step count of each rank (`training.resumable`).
 """
@@ -24,6 +25,7 @@ from training.packed_linear import PackedLinears
 from training.parity import ParityProof
 from training.resumable import CommitsCheckpoints, EpochRepeatSampler
 from training.rewards.scoring import Scorer
+from training.rounds import mid_round, rounds_begun
 from training.signal_rows import may_skip_silent_rows, rows_to_score, score_rows
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
     draw_turn: Callable[[list[list[int]], "GrpoTrainer"], list[list[int]]]
     turns = 0  # of the present rollout round, after the first
     dynamic: DynamicSampling | None = None
-    packed: PackedLinears | None = None  # from a round's first draw to its end: refills and turns share them
+    packed: PackedLinears | None = None  # from a round's first draw to its last: refills and turns share them
     one_step_off: "OneStepOff | None" = None
     by_vllm = False
     """Whether vLLM draws; TRL's `use_vllm` is also true for another sampler that it is to correct for."""
@@ -65,7 +67,6 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
         if self.dynamic is not None and (before is None or not mid_round(self)):
             generation_batch = self.dynamic.begin(self, generation_batch, rounds_begun(self))
         inputs = super()._prepare_inputs(generation_batch)
-        self.packed = None
         buffer = self._buffered_inputs
         if buffer is not None and buffer is not before:
             if self.one_step_off is not None:
@@ -79,6 +80,11 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
                 inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]
         self.micro_batch = inputs
         return inputs
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        drawn = super()._generate(*args, **kwargs)
+        self.packed = None  # a reward model may need the room
+        return drawn
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         return self.draw_turn(prompt_ids, self), None
@@ -132,21 +138,6 @@ class GrpoTrainer(CommitsCheckpoints, GRPOTrainer):
 def only_media(kwargs: dict[str, Any]) -> list[Any]:
     """The values of image arguments, whose rows cannot be chosen by place."""
     return [value for name, value in kwargs.items() if not name.startswith("compute_") and name != "batch_size"]
-
-
-def micro_steps_per_round(trainer: GRPOTrainer) -> int:
-    """Forward and backward passes that one rollout round feeds."""
-    return int(trainer.args.steps_per_generation * trainer.num_iterations)
-
-
-def rounds_begun(trainer: GRPOTrainer) -> int:
-    """Rollout rounds generated before the one of the present micro-step."""
-    return trainer._step // micro_steps_per_round(trainer)
-
-
-def mid_round(trainer: GRPOTrainer) -> bool:
-    """Whether the present micro-step trains on a round that was drawn before."""
-    return bool(trainer._step % micro_steps_per_round(trainer))
 
 
 def rollout_state(trainer: GrpoTrainer) -> dict[str, Any]:

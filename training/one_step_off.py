@@ -6,7 +6,7 @@ drew it. TRL's importance correction mends that: it weighs each sequence or toke
 probability at the start of the round over the sampler's (docs/rollout_backends.md says what multiplies what).
 
 A checkpoint waits for the draw and keeps its completions, so a resumed stage goes on to the bit. The thread takes part
-in no collective, and whatever ends the stage makes it give up within a token.
+in no collective, and whatever ends the stage makes it give up within a layer.
 """
 
 import threading
@@ -20,14 +20,15 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from training.context import StageContext
-from training.grpo_trainer import GrpoTrainer, micro_steps_per_round, rounds_begun
+from training.grpo_trainer import GrpoTrainer
+from training.rounds import rounds_begun, steps_per_round
 from training.tokens import rendered_prompts
 from training.world import gather
 
 POLL_S = 0.5
 """How often a rank that waits for its draw looks whether rows are finished."""
 GIVE_UP_S = 10.0
-"""How long the end of a process waits for a draw that was told to give up: one token, or what vLLM leaves unheard."""
+"""How long the end of a process waits for a draw that was told to give up: one layer, or what vLLM leaves unheard."""
 
 
 class GivenUp(Exception):
@@ -224,11 +225,6 @@ def give_up(under_way: list[Draw]) -> None:
     for draw in under_way:
         draw.join(GIVE_UP_S)
     under_way[:] = [draw for draw in under_way if draw.is_alive()]  # the process's end waits for it once more
-
-
-def steps_per_round(trainer: GrpoTrainer) -> int:
-    """Optimizer steps that one rollout round feeds."""
-    return micro_steps_per_round(trainer) // int(trainer.args.gradient_accumulation_steps)
 
 
 def kl_to_policy(buffer: list[dict[str, Any]]) -> tuple[float, int]:

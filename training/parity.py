@@ -15,6 +15,7 @@ from trl.trainer.utils import pad
 
 from training.context import StageContext
 from training.json_lines import write_lines
+from training.rounds import steps_per_round
 from training.stopped import Stopped
 from training.world import gather
 
@@ -53,7 +54,7 @@ class ParityProof:
         """
         every = self.limits.every
         step = trainer.state.global_step
-        steps = max(trainer.args.steps_per_generation * trainer.num_iterations // accumulated(trainer), 1)
+        steps = steps_per_round(trainer)
         if every is None or step // every == (step - steps) // every:
             return None
         return Observer(self.limits.rows, trainer.temperature)
@@ -115,11 +116,6 @@ class ParityProof:
             "sampler_logps": observer.logps[row],
             "trainer_logps": scored[row],
         }
-
-
-def accumulated(trainer: Any) -> int:
-    """Micro-batches of an optimizer step."""
-    return int(trainer.args.gradient_accumulation_steps)
 
 
 def compare(pairs: list[tuple[float, float]]) -> tuple[float, float]:

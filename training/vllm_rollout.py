@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from trl.generation.vllm_generation import VLLMGeneration
 
 from training.context import StageContext
-from training.grpo_trainer import GrpoTrainer, rounds_begun
+from training.grpo_trainer import GrpoTrainer
 from training.identity import derived_seed
+from training.rounds import rounds_begun
 from training.stopped import Stopped
 from training.tokens import rendered_prompts
 from training.vllm_environment import vllm_python
