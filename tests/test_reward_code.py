@@ -15,7 +15,7 @@ from training.rewards.code_judge import code_limits
 from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, parse_tests
 from training.rewards.fenced import last_block
 from training.rewards.literals import NotALiteral, decode, read_reply, same
-from training.sandbox.runner import GRACE_S, SandboxError
+from training.sandbox.runner import GRACE_S, MOST_WAITING, SandboxError
 
 VALUES = [
     None, True, 0, -5, 10**30, 1.5, "text\n", b"\x00\xff", [1, [2, {"a": (3,)}]], {1, 2}, frozenset({1, 2}),
@@ -161,7 +161,7 @@ def test_sandbox_that_fails_is_an_error_and_not_a_wrong_answer(monkeypatch: pyte
 
 
 def test_worker_s_time_limit_lies_beyond_every_limit_of_the_sandbox() -> None:
-    assert REWARDS["code"].time_limit_s == TIME_LIMIT_S > code_limits(30, 512).total_s + GRACE_S
+    assert REWARDS["code"].time_limit_s == TIME_LIMIT_S > (1 + MOST_WAITING) * code_limits(30, 512).total_s + GRACE_S
 
 
 @pytest.mark.parametrize(

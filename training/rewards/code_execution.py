@@ -6,7 +6,8 @@ thinking; without any fence, all of it. Deliberate choices:
 1. A program passes or fails; `partial: true` gives the share of tests passed, which rewards special cases.
 2. Expected values never enter the sandbox, and comparisons use builtin types outside it (`code_judge`), so a program
    cannot learn, override or forge a verdict. It can guess: a test that expects True is passed by a constant.
-3. Limits are of CPU time, so that a busy machine does not decide; sleeping is limited by wall time.
+3. Limits are of CPU time, so that a busy machine does not decide; sleeping is limited by wall time, in which waiting
+   for a core does not count (`training.sandbox.runner.MOST_WAITING`).
 4. Programs have Python's standard library and nothing else, no network and one process.
 
 After the verifiable code rewards of DeepSeek-R1 (arXiv 2501.12948, 2.2.2) and AlphaCode's tests (arXiv 2203.07814).
@@ -21,11 +22,11 @@ from training.rewards.code_tests import parse_tests
 from training.rewards.extract import visible_text
 from training.rewards.fenced import has_fence, last_block
 from training.sandbox.levels import check_level, require_level
-from training.sandbox.runner import Place
+from training.sandbox.runner import MOST_WAITING, Place
 
 PARAMETERS = {"timeout_s": 5, "memory_mb": 512, "partial": False, "sandbox": "namespaces"}
 MAX_TIMEOUT_S, MIN_MEMORY_MB = 30, 64
-TIME_LIMIT_S = 5.0 * MAX_TIMEOUT_S + 60.0
+TIME_LIMIT_S = (1 + MOST_WAITING) * code_limits(MAX_TIMEOUT_S, MIN_MEMORY_MB).total_s + 60.0
 """When a worker counts as stuck: beyond every limit that the sandbox keeps itself (`code_judge.code_limits`)."""
 
 LANGUAGES = ("python", "py", "python3")

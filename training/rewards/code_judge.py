@@ -14,7 +14,16 @@ from typing import Any
 
 from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, Test
 from training.rewards.literals import NotALiteral, read_reply, same
-from training.sandbox.runner import Limits, Place, Run, Sandbox, SandboxError, python_command, run_programs
+from training.sandbox.runner import (
+    MOST_WAITING,
+    Limits,
+    Place,
+    Run,
+    Sandbox,
+    SandboxError,
+    python_command,
+    run_programs,
+)
 
 INSIDE = Path(__file__).with_name("code_inside.py").read_text(encoding="utf-8")
 PROGRAM = "program.py"
@@ -24,7 +33,7 @@ LAST_WORDS_S = 1.0
 
 @dataclass
 class _Time:
-    """What is left of the seconds that all tests of one program have together."""
+    """What is left of the seconds that all tests of one program have together, waiting for a core not counted."""
 
     until: float
 
@@ -48,14 +57,19 @@ def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bo
             continue
         chosen = [tests[number] for number in places]
         try:
-            found = judge_kind(program, chosen, clock.place(place), stop_at_failure)
+            found, waited_s = judge_kind(program, chosen, clock.place(place), stop_at_failure)
         except SandboxError:
-            found = judge_kind(program, chosen, clock.place(place), stop_at_failure)
+            found, waited_s = judge_kind(program, chosen, clock.place(place), stop_at_failure)
+        clock.until += waited_s
         passed.update(zip(places, found, strict=True))
     return [passed.get(number, False) for number in range(len(tests))]
 
 
-def _judge_stdin(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
+Judged = tuple[list[bool], float]
+"""Which tests were passed, and the seconds that the program waited for a core."""
+
+
+def _judge_stdin(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> Judged:
     command = python_command(PROGRAM)
     runs = [Run(command, stdin=test.stdin) for test in tests]
     results = run_programs(place, runs, {PROGRAM: program}, stop_at_failure)
@@ -63,14 +77,15 @@ def _judge_stdin(program: str, tests: list[Any], place: Place, stop_at_failure: 
         result.ended_well and _text(result.stdout) == _text(test.stdout)
         for result, test in zip(results, tests, strict=False)
     ]
-    return found + [False] * (len(tests) - len(found))
+    return found + [False] * (len(tests) - len(found)), sum(result.waited_s for result in results)
 
 
-def _judge_calls(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
+def _judge_calls(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> Judged:
     questions = "".join(json.dumps(test.expression) + "\n" for test in tests)
     run = Run(_inside("program", PROGRAM), stdin=questions)
-    lines = run_programs(place, [run], {PROGRAM: program, "inside.py": INSIDE})[0].stdout.split("\n")
-    return [_is_answered(lines[number : number + 1], test) for number, test in enumerate(tests)]
+    (result,) = run_programs(place, [run], {PROGRAM: program, "inside.py": INSIDE})
+    lines = result.stdout.split("\n")
+    return [_is_answered(lines[number : number + 1], test) for number, test in enumerate(tests)], result.waited_s
 
 
 def _is_answered(lines: list[str], test: CallTest) -> bool:
@@ -80,22 +95,32 @@ def _is_answered(lines: list[str], test: CallTest) -> bool:
         return False
 
 
-def _judge_scripts(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> list[bool]:
-    """Two sandboxes and two pipes between them: the scripts ask, the program answers."""
+def _judge_scripts(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> Judged:
+    """Two sandboxes and two pipes between them: the scripts ask, the program answers.
+
+    The scripts have time for all that the program may take: when its time is up, its answers end.
+    """
     answers, answer = os.pipe()
     asked, ask = os.pipe()
     scripts = json.dumps([{"script": test.script, "names": test.names} for test in tests])
     asking = Run(_inside("tests", "tests.json"), more_fds=(answers, ask))
     answering = Run(_inside("program", PROGRAM), stdin_fd=asked, stdout_fd=answer)
     with (
-        Sandbox(place, [asking], {"inside.py": INSIDE, "tests.json": scripts}) as scripts_run,
+        Sandbox(_patient(place), [asking], {"inside.py": INSIDE, "tests.json": scripts}) as scripts_run,
         Sandbox(place, [answering], {"inside.py": INSIDE, PROGRAM: program}) as program_run,
     ):
         (verdict,) = scripts_run.results()
-        program_run.results(within_s=LAST_WORDS_S)  # raises if it never ran: that is no answer to a test
+        ended = program_run.results(within_s=LAST_WORDS_S)  # raises if it never ran: that is no answer to a test
+    waited_s = sum(result.waited_s for result in ended)
     if not verdict.ended_well:
-        return [False] * len(tests)
-    return [passed is True for passed in json.loads(verdict.stdout)]
+        return [False] * len(tests), waited_s
+    return [passed is True for passed in json.loads(verdict.stdout)], waited_s
+
+
+def _patient(place: Place) -> Place:
+    """`place` with the wall time that its programs have where they wait for a core as long as that may count."""
+    limits, most = place.limits, 1 + MOST_WAITING
+    return replace(place, limits=replace(limits, wall_s=most * limits.wall_s_each, total_s=most * limits.total_s))
 
 
 def _inside(part: str, file: str) -> list[str]:

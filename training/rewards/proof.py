@@ -24,13 +24,13 @@ from training.rewards.proof_backend import Backend, Goal, find_program
 from training.rewards.proof_coq import Coq
 from training.rewards.proof_lean import Lean
 from training.sandbox.levels import check_level, require_level
-from training.sandbox.runner import Limits, Place
+from training.sandbox.runner import MOST_WAITING, Limits, Place
 
 BACKENDS: dict[str, Backend] = {"coq": Coq(), "lean": Lean()}
 
 PARAMETERS = {"backend": None, "timeout_s": 30, "memory_mb": 4096, "axioms": None, "sandbox": "namespaces"}
 MAX_TIMEOUT_S, MIN_MEMORY_MB = 300, 256
-TIME_LIMIT_S = 2.0 * MAX_TIMEOUT_S + 60.0
+TIME_LIMIT_S = (1 + MOST_WAITING) * 2.0 * MAX_TIMEOUT_S + 60.0
 """When a worker counts as stuck: beyond every limit that the sandbox keeps itself."""
 
 THREADS = 256

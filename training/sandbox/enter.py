@@ -7,6 +7,7 @@ reports how it ended. The program inside never holds a descriptor of ours: what 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -34,6 +35,35 @@ class Watched:
         self.stopped: str | None = None
 
 
+class Clock:
+    """When a program must have ended: at a deadline, later by the time that it waited for a core, up to `spare`."""
+
+    def __init__(self, pid: int, deadline: float, spare: float) -> None:
+        self.pid, self.deadline, self.spare = pid, deadline, spare
+
+    def left(self) -> float:
+        """Seconds that are left, or less than 0."""
+        left = self.deadline - time.monotonic()
+        return left if left > 0 else left + min(self.spare, waited_s(self.pid))
+
+
+def waited_s(pid: int) -> float:
+    """How long a process was ready to run while no core was free: that of its thread which waited longest.
+
+    Linux counts it (schedstat's second number, nanoseconds); 0.0 where it does not say. Threads that keep one another
+    waiting use up their common CPU time meanwhile.
+    """
+    longest = 0
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                contextlib.suppress(OSError, ValueError, IndexError),
+                open(f"/proc/{pid}/task/{thread}/schedstat") as file,
+            ):
+                longest = max(longest, int(file.read().split()[1]))
+    return longest / 1e9
+
+
 def main() -> int:
     """Do the job on standard input."""
     job = json.loads(sys.stdin.buffer.read())
@@ -47,21 +77,25 @@ def main() -> int:
 
 def do_runs(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do the runs one after the other, as far as the job's time and its failures let them."""
-    deadline = time.monotonic() + job["wall_s"]
-    results = []
+    deadline, spare = time.monotonic() + job["wall_s"], job["waiting"] * job["wall_s"]
+    results: list[dict[str, Any]] = []
     for run in job["runs"]:
-        results.append(do_run(job, run, deadline))
+        results.append(do_run(job, run, deadline, spare))
+        deadline += results[-1]["waited_s"]
+        spare -= results[-1]["waited_s"]
         ended_well = results[-1].get("code") == 0
         if results[-1]["stopped"] or (job["stop_at_failure"] and not ended_well):
             break
     return results
 
 
-def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """Run one program to its end or its limits."""
-    began = time.monotonic()
+def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float, spare: float) -> dict[str, Any]:
+    """Run one program to its end or its limits; waiting for a core puts `deadline` off, by `spare` seconds at most."""
+    began, each = time.monotonic(), job["wall_s_each"]
     watched, report = start(job, run)
-    watch(watched, min(deadline, began + job["wall_s_each"]), job["output_bytes"])
+    clock = Clock(watched.pid, min(deadline, began + each), min(spare, job["waiting"] * each))
+    watch(watched, clock, job["output_bytes"])
+    waited = min(spare, waited_s(watched.pid))
     _, status, usage = os.wait4(watched.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     failure, compile_cpu_s = report()
@@ -78,6 +112,7 @@ def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float) -> dict[st
         "cpu_s": cpu_s,
         "compile_cpu_s": compile_cpu_s,
         "wall_s": time.monotonic() - began,
+        "waited_s": waited,
         "memory_bytes": usage.ru_maxrss * 1024,
     }
 
@@ -117,15 +152,15 @@ def start(job: dict[str, Any], run: dict[str, Any]) -> tuple[Watched, Any]:
     return Watched(pid, {out: "stdout", err: "stderr"}), told_before
 
 
-def watch(watched: Watched, deadline: float, output_bytes: int) -> None:
-    """Read what it prints until it has ended, killing it at the deadline or beyond its output; leaves it unreaped."""
+def watch(watched: Watched, clock: Clock, output_bytes: int) -> None:
+    """Read what it prints until it has ended, killing it after its time or beyond its output; leaves it unreaped."""
     pause, room = FIRST_PAUSE_S, output_bytes
     with selectors.DefaultSelector() as selector:
         for descriptor, name in watched.streams.items():
             selector.register(descriptor, selectors.EVENT_READ, name)
             watched.printed[name] = bytearray()
         while selector.get_map() or not _has_ended(watched.pid):
-            left = deadline - time.monotonic()
+            left = clock.left()
             if watched.stopped is None and (left <= 0 or room < 0):
                 watched.stopped = "time" if left <= 0 else "output"
                 os.kill(watched.pid, signal.SIGKILL)
@@ -133,7 +168,7 @@ def watch(watched: Watched, deadline: float, output_bytes: int) -> None:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            for key, _ in selector.select(max(left, 0) if watched.stopped is None else None):
+            for key, _ in selector.select(max(left, LONGEST_PAUSE_S) if watched.stopped is None else None):
                 chunk = os.read(key.fd, CHUNK)
                 if not chunk:
                     selector.unregister(key.fd)

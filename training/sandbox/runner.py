@@ -21,6 +21,9 @@ ROOT = str(Path(__file__).resolve().parent.parent.parent)
 ENTER = "import sys; sys.path.insert(0, sys.argv[1]); from training.sandbox.enter import main; sys.exit(main())"
 GRACE_S = 20.0
 """How long beyond its own limit `enter.py` may take on a busy machine before it counts as stuck."""
+MOST_WAITING = 2.0
+"""Time in which a program was ready to run and no core was free is not its own: limits of wall time grow by it, but by
+no more than so many times themselves. A machine that others keep busy decides no verdict."""
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/nix/store", "/gnu/store")
 MAX_TOLD = 2000
@@ -33,8 +36,8 @@ class SandboxError(RuntimeError):
 @dataclass(frozen=True)
 class Limits:
     """What one program may use. Times in seconds: `cpu_s` each, `wall_s` each (None: twice the CPU time and 2 s), and
-    `total_s` for all runs of a job; sizes in MB (1e6 bytes). Threads count, processes do not: there is one, but for
-    compilers, which have `compile_cpu_s` each."""
+    `total_s` for all runs of a job, waiting for a core not counted (MOST_WAITING); sizes in MB (1e6 bytes). Threads
+    count, processes do not: there is one, but for compilers, which have `compile_cpu_s` each."""
 
     cpu_s: float = 5.0
     compile_cpu_s: float = 60.0
@@ -44,6 +47,11 @@ class Limits:
     scratch_mb: int = 32
     output_bytes: int = 1 << 20
     threads: int = 32
+
+    @property
+    def wall_s_each(self) -> float:
+        """Wall time of one program."""
+        return 2 * self.cpu_s + 2 if self.wall_s is None else self.wall_s
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Result:
     """How a run ended: `code` is the exit code or minus the signal, `stopped` "time" or "output" where we ended it.
 
     `cpu_s` is the program's own, `compile_cpu_s` that of what ran before it; `wall_s` and `memory_bytes` are of both.
+    `waited_s` of the wall time it waited for a core.
     """
 
     code: int
@@ -78,6 +87,7 @@ class Result:
     wall_s: float
     memory_bytes: int
     compile_cpu_s: float = 0.0
+    waited_s: float = 0.0
 
     @property
     def ended_well(self) -> bool:
@@ -101,7 +111,7 @@ class Sandbox:
     def __init__(self, place: Place, runs: Sequence[Run], files: Mapping[str, str], stop_at_failure: bool = False):
         """Start it. A run that is stopped ends the job; so does any that fails, with `stop_at_failure`."""
         self._folder = tempfile.TemporaryDirectory(prefix="posttrain-sandbox-", ignore_cleanup_errors=True)
-        self._patience_s = place.limits.total_s + GRACE_S
+        self._patience_s = (1 + MOST_WAITING) * place.limits.total_s + GRACE_S
         descriptors = [descriptor for run in runs for descriptor in _descriptors(run)]
         job = _job(place, runs, files, stop_at_failure, os.path.realpath(self._folder.name))
         try:
@@ -194,7 +204,8 @@ def _job(
         "cpu_s": max(1, math.ceil(limits.cpu_s)),
         "compile_cpu_s": max(1, math.ceil(limits.compile_cpu_s)),
         "wall_s": limits.total_s,
-        "wall_s_each": 2 * limits.cpu_s + 2 if limits.wall_s is None else limits.wall_s,
+        "wall_s_each": limits.wall_s_each,
+        "waiting": MOST_WAITING,
         "memory_bytes": limits.memory_mb * 10**6,
         "scratch_bytes": limits.scratch_mb * 10**6,
         "output_bytes": limits.output_bytes,
