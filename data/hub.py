@@ -33,7 +33,7 @@ def hub_rows(block: Any, commit: str) -> Iterator[Read]:
         reason = lines[0] if lines else type(error).__name__
         raise UserError(
             f"data.hub={block.hub}, split {block.split!r}, subset {block.subset!r} could not be loaded: {reason}."
-            f"{_advice(error)}"
+            f"{_advice(error, fetch_command(name, block.subset, commit))}"
         ) from error
 
 
@@ -49,8 +49,15 @@ def _require_commit(loaded: Any, block: Any, commit: str) -> None:
         name = block.hub.partition("@")[0]
         raise UserError(
             f"data.hub={block.hub}: the hub does not answer, and what was fetched here before is commit {others[0]}, "
-            f"not {commit}; write {name}@{others[0]}, or fetch this commit once with a network"
+            f"not {commit}; write {name}@{others[0]}, or fetch this commit once with a network "
+            f"({fetch_command(name, block.subset, commit)})"
         )
+
+
+def fetch_command(name: str, subset: str | None, revision: str) -> str:
+    """The command by which a user fills the cache that `load_dataset` reads without a network."""
+    what = f"'{name}'" if subset is None else f"'{name}', '{subset}'"
+    return f"python -c \"import datasets; datasets.load_dataset({what}, revision='{revision}')\""
 
 
 def hub_licence(name: str, commit: str) -> dict[str, str] | None:
@@ -79,12 +86,12 @@ def _failures() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, RuntimeError, httpx.HTTPError, pyarrow.ArrowException, DatasetsError, yaml.YAMLError)
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, fetch: str) -> str:
     from huggingface_hub import constants
     from huggingface_hub.utils import httpx
 
     if constants.HF_HUB_OFFLINE:
-        return " The hub is offline (HF_HUB_OFFLINE): fetch this commit once with a network, or give the files as path"
+        return f" The hub is offline (HF_HUB_OFFLINE): with a network, fetch it once ({fetch}), or give files as path"
     if isinstance(error, ConnectionError | httpx.TransportError):
         return " Check the network, or give the files as path"
     return ""

@@ -57,6 +57,12 @@ STAGES_MISTAKES = {
         ["local_data.gsm8k: prompts hold 5 examples and fewshot names no file"],
     ),
     "suite twice": ("  suites: [easy]", "  suites: [easy, easy]", 7, ["names easy 2 times"]),
+    "rank above the matrices'": (
+        "    gate:",
+        "    lora: {r: 100000}\n    gate:",
+        24,
+        ["stages.dpo.lora.r = 100000: is above the rank of every matrix that it adapts; use 1 to "],
+    ),
     "gate's suite": ("{suite: easy}", "{suite: eas}", 24, ["does not measure this suite (did you mean easy?)"]),
     "gate without evaluate": ("evaluate:\n  suites: [easy]\n", "", 22, ["a gate needs the top level's evaluate block"]),
     "unknown data stage": ("stage:pairs", "stage:pears", 23, ["the stage pears does not exist (did you mean pairs?)"]),

@@ -67,7 +67,6 @@ BAD_DATA: dict[str, tuple[str, list[Any] | str, str]] = {
     "sft without completion": ("sft", [{"prompt": "x", "reply": "y"}], "sft rows need the columns"),
     "dpo without rejected": ("dpo", [{"prompt": "x", "chosen": "y"}], "preference rows need the columns"),
     "grpo without prompt": ("grpo", [{"question": "x"}], "prompt rows need the columns"),
-    "empty file": ("sft", "", "has no rows; give data with at least one"),
     "empty prompt": ("sft", [{"prompt": " ", "completion": "y"}], "sft.jsonl:1: prompt is empty"),
     "cut line": ("sft", '{"prompt": "x", "compl', "sft.jsonl:1: Unterminated string"),
     "unknown role": ("sft", [{"prompt": [{"role": "robot", "content": "x"}], "completion": "y"}], "the role 'robot'"),
@@ -132,7 +131,7 @@ def test_run_with_bad_data_stops_at_the_check(
 
 
 def test_debug_shows_the_traceback_of_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = with_rows(tmp_path, "sft", [])
+    config = with_rows(tmp_path, "sft", [{"reply": "y"}])
     assert stage_main([str(config), "--check", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
 

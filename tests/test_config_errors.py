@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data.errors import UserError
-from tests.config_files import PIPELINE, changed, write
+from tests.config_files import GENERATOR, PIPELINE, changed, write
 from tests.config_mistakes import MISTAKES
 from training.config import ConfigError, load_pipeline
 from training.config.yaml_file import read_value
@@ -58,6 +58,21 @@ def test_trl_s_default_group_is_checked_where_none_is_written(tmp_path: Path) ->
     )
     told = message(write(tmp_path, text.replace("processes: 2", "processes: 1")))
     assert "8 (TRL's default) does not divide batch_size 4; use 2 or 4" in told
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "[]"])
+def test_a_data_file_without_rows_is_told_before_anything_starts(tmp_path: Path, content: str) -> None:
+    rows = tmp_path / "rows.json"
+    rows.write_text(content)
+    path = write(tmp_path, changed(GENERATOR, f"path: {rows}"))
+    told = message(path)
+    assert told.startswith(f"{path}:13: stages.sft.data.path = ")
+    assert told.endswith(": has no rows; give data with at least one")
+    assert len(told.splitlines()) == 1
+    rows.write_text('[{"prompt": "1 + 1", "completion": "2"}]')
+    load_pipeline(path)
+    (tmp_path / "folder").mkdir()
+    assert "holds no data files" in message(path, f"stages.sft.data.path={tmp_path / 'folder'}")
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_lines(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ import pytest
 
 from data.errors import UserError
 from data.hub import hub_rows
+from tests.config_files import write
 from tests.data_blocks import block
 from training.base import locate_model
 from training.bundled import materialise
+from training.config import load_pipeline
 from training.hub_cache import hub_cache
 from training.pins import Pins
+from training.plan import plan_run
 
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -59,6 +62,14 @@ def test_branch_offline_that_is_not_cached_names_the_fix(hub: Path, reference: s
         Pins({}, offline=True).model(reference)
     assert f"hf download {name} --revision v2" in str(caught.value)
     assert str(caught.value).endswith(f"{name}@<40 hex digits>{known}")
+
+
+def test_rows_that_are_not_cached_are_fetched_with_their_subset(hub: Path, tmp_path: Path) -> None:
+    rows = "stages.sft.data={hub: org/absent@main, subset: socratic}"
+    pipeline = load_pipeline(write(tmp_path), [rows, "offline=true"])
+    with pytest.raises(UserError) as caught:
+        plan_run(pipeline, tmp_path / "run")
+    assert "datasets.load_dataset('org/absent', 'socratic', revision='main')" in str(caught.value)
 
 
 def test_branch_without_a_network_does_not_fall_back_in_silence(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,9 @@ def _hub_snapshot(model: str, pins: Pins) -> Path:
     except RepositoryNotFoundError as error:
         raise UserError(f"model: {name} is neither a folder here nor a model on the hub ({error})") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        hint = "it is not in the local cache and `offline: true` forbids downloading" if offline else str(error)
+        fetch = f"fetch it once with a network (hf download {name} --revision {commit})"
+        offline_hint = f"it is not in the local cache and `offline: true` forbids downloading; {fetch}"
+        hint = offline_hint if offline else str(error)
         raise UserError(f"model: {name}@{commit} cannot be loaded: {hint}") from error
     require_model_files(folder, f"{name}@{commit}", f"fetch all of it: hf download {name} --revision {commit}")
     return folder

@@ -1,7 +1,8 @@
 """A stage's rows without duplicates and without what the pipeline is measured on, as its data block asks.
 
-Owns what "the suites" are: the questions that every suite named by an evaluation can ask, whatever other stages train
-on. A file or hub suite counts with all its rows, a generated one with the questions it asks before any is replaced.
+Owns what "the suites" are: the questions that every suite and benchmark named by an evaluation can ask, whatever other
+stages train on. A file or hub suite counts with all its rows, a generated one with the questions it asks before any is
+replaced.
 """
 
 from collections import defaultdict
@@ -16,8 +17,9 @@ from data.near_dedup import near_duplicates
 from data.normalise import row_segments
 from data.sources import load_rows
 from data.suites import suite_questions
+from training.benchmarks.questions import benchmark_questions
 from training.config import DataBlock, Pipeline
-from training.config.data_cleaning import Decontaminate, against_files, against_suites
+from training.config.data_cleaning import Decontaminate, against_benchmarks, against_files, against_suites
 from training.environment import available_cores
 from training.plan import data_seed
 
@@ -64,16 +66,24 @@ def segments(rows: Rows, system: str | None) -> list[list[str]]:
 
 
 def references(block: Decontaminate, pipeline: Pipeline, pin: Pin | None) -> list[Reference]:
-    """Return everything that rows must not hold: the suites' questions and the prompts of the files named."""
+    """Return everything that rows must not hold: the questions of suites and benchmarks, the prompts of the files."""
+    found = suite_references(block, pipeline, pin)
+    for name in against_benchmarks(block, pipeline.stages):
+        found += benchmark_questions(name, pipeline.benchmarks[name], pin)
+    for path in against_files(block):
+        rows = convert(load_rows(DataBlock(path=path), 0), "prompt")
+        for number, row in zip(rows.numbers, rows.rows, strict=True):
+            asked = [message["content"] for message in row["prompt"] if message["role"] == "user"]
+            found += [Reference(path, f"row {number}", text) for text in asked]
+    return found
+
+
+def suite_references(block: Decontaminate, pipeline: Pipeline, pin: Pin | None) -> list[Reference]:
+    """Return the questions of the suites alone, which take neither a package nor another data set."""
     found: list[Reference] = []
     for name in against_suites(block, pipeline.stages):
         suite = pipeline.suites[name]
         whole = suite.data.generator is not None
         for item in suite_questions(name, suite, data_seed(pipeline, name), pin):
             found.append(Reference(f"suite {name}", item["item"], item["prompt"], whole))
-    for path in against_files(block):
-        rows = convert(load_rows(DataBlock(path=path), 0), "prompt")
-        for number, row in zip(rows.numbers, rows.rows, strict=True):
-            asked = [message["content"] for message in row["prompt"] if message["role"] == "user"]
-            found += [Reference(path, f"row {number}", text) for text in asked]
     return found

@@ -14,7 +14,7 @@ from data.contamination import Rule, contaminated
 from data.doctor.examination import Examination
 from data.errors import UserError
 from training.base import locate_model
-from training.cleaning import references, segments
+from training.cleaning import segments, suite_references
 from training.config import TRAINING_KINDS, Pipeline
 from training.config.data_cleaning import Decontaminate, against_suites
 from training.data_doctor import SAMPLE_ROWS, examine_rows, refusal
@@ -129,7 +129,7 @@ def contaminated_places(usable: Rows, pipeline: Pipeline, system: str | None, pi
     """Indices of the rows that share n-grams with the suites of the pipeline, under the defaults of `decontaminate`."""
     block = Decontaminate()
     rule = Rule(block.ngram, block.short_ngram, block.overlap)
-    matches = contaminated(segments(usable, system), references(block, pipeline, pins.dataset), rule)
+    matches = contaminated(segments(usable, system), suite_references(block, pipeline, pins.dataset), rule)
     return sorted({match.row for match in matches})
 
 

@@ -9,15 +9,11 @@ import re
 from pathlib import Path
 
 from data.errors import UserError
+from data.hub import fetch_command
 from training.hub_cache import RepoKind, cached_commit, cached_commits, cached_repository
 from training.record import read_json, write_json
 
 PINS_NAME = "pins.json"
-FETCH = {
-    "model": "hf download {name} --revision {revision}",
-    "dataset": "python -c \"import datasets; datasets.load_dataset('{name}', revision='{revision}')\"",
-}
-"""How a user fills the cache that an offline run reads; data sets are read from the one `load_dataset` prepares."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FIX = "restore it, or remove it: branches are looked up anew, and stages whose branch has moved run again"
 
@@ -43,31 +39,36 @@ class Pins:
         """Return the commit of the hub model "org/name@revision"."""
         return self._commit(reference, reference, "model")
 
-    def dataset(self, reference: str) -> str:
-        """Return the commit of the hub data set "org/name@revision"."""
-        return self._commit(f"datasets/{reference}", reference, "dataset")
+    def dataset(self, reference: str, subset: str | None = None) -> str:
+        """Return the commit of the hub data set "org/name@revision"; `subset` is for the advice to fetch it."""
+        return self._commit(f"datasets/{reference}", reference, "dataset", subset)
 
-    def _commit(self, key: str, reference: str, kind: RepoKind) -> str:
+    def _commit(self, key: str, reference: str, kind: RepoKind, subset: str | None = None) -> str:
         name, _, revision = reference.partition("@")
         if _COMMIT.fullmatch(revision):
             return revision
         if key not in self.resolved:
-            self.resolved[key] = self._resolve(name, revision or "main", kind)
+            self.resolved[key] = self._resolve(name, revision or "main", kind, subset)
         return self.resolved[key]
 
-    def _resolve(self, name: str, revision: str, kind: RepoKind) -> str:
-        return _from_cache(name, revision, kind) if self.offline else _from_hub(name, revision, kind)
+    def _resolve(self, name: str, revision: str, kind: RepoKind, subset: str | None) -> str:
+        return (_from_cache if self.offline else _from_hub)(name, revision, kind, subset)
 
 
-def _from_cache(name: str, revision: str, kind: RepoKind) -> str:
+def _from_cache(name: str, revision: str, kind: RepoKind, subset: str | None) -> str:
     commit = cached_commit(kind, name, revision)
     if commit is None:
         raise UserError(
             f"{name}@{revision}: offline, and the local cache ({cached_repository(kind, name)}) does not say what "
-            f"{revision} is; fetch it once with a network ({FETCH[kind].format(name=name, revision=revision)}), or "
+            f"{revision} is; fetch it once with a network ({_fetch(name, revision, kind, subset)}), or "
             f"write the commit, {name}@<40 hex digits>{_known_commits(name, kind)}"
         )
     return commit
+
+
+def _fetch(name: str, revision: str, kind: RepoKind, subset: str | None) -> str:
+    """How a user fills the cache that an offline run reads."""
+    return f"hf download {name} --revision {revision}" if kind == "model" else fetch_command(name, subset, revision)
 
 
 def _known_commits(name: str, kind: RepoKind) -> str:
@@ -75,7 +76,7 @@ def _known_commits(name: str, kind: RepoKind) -> str:
     return f"; the cache has {', '.join(known)}" if known else ""
 
 
-def _from_hub(name: str, revision: str, kind: RepoKind) -> str:
+def _from_hub(name: str, revision: str, kind: RepoKind, subset: str | None) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
     from huggingface_hub.utils import httpx  # the client it uses itself: httpx2 since 2.4
@@ -83,7 +84,7 @@ def _from_hub(name: str, revision: str, kind: RepoKind) -> str:
     try:
         commit = HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=20).sha
     except OfflineModeIsEnabled:  # HF_HUB_OFFLINE in the environment: the user's word, as `offline: true` is
-        return _from_cache(name, revision, kind)
+        return _from_cache(name, revision, kind, subset)
     except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
         cached = cached_commit(kind, name, revision)
         instead = f"; or set `offline: true` to take the one in the local cache, {cached}" if cached else ""

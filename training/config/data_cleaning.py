@@ -14,7 +14,7 @@ from training.config.block import Block, Probability
 from training.config.place import Place
 
 SUITES = "suites"
-"""The word in `against` for every suite that the pipeline evaluates on."""
+"""The word in `against` for every suite and benchmark that the pipeline evaluates on."""
 
 
 class Decontaminate(Block):
@@ -23,7 +23,8 @@ class Decontaminate(Block):
     against: list[Place] = Field(
         default=[SUITES],
         min_length=1,
-        description='"suites" (all that this pipeline evaluates on) and files of rows in any format with prompts.',
+        description='"suites" (all suites and benchmarks that this pipeline evaluates on) and files of rows in any '
+        "format with prompts.",
     )
     ngram: Annotated[int, Field(ge=2)] = Field(
         default=13, description="Consecutive tokens that a row must share with an item of at least so many."
@@ -81,6 +82,13 @@ def against_suites(block: Decontaminate, stages: Iterable[Any]) -> list[str]:
     if SUITES not in block.against:
         return []
     return sorted({name for stage in stages if stage.kind == "evaluate" for name in stage.suites})
+
+
+def against_benchmarks(block: Decontaminate, stages: Iterable[Any]) -> list[str]:
+    """Return the benchmarks that rows are compared with: those that some stage evaluates on, if asked for."""
+    if SUITES not in block.against:
+        return []
+    return sorted({name for stage in stages if stage.kind == "evaluate" for name in stage.benchmarks})
 
 
 def against_files(block: Decontaminate) -> list[str]:

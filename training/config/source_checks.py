@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.errors import UserError
+from data.files import data_files
 from data.formats.table import FORMATS
 from data.home import from_home
 from data.own_functions import source_file
 from data.own_rows import KEY
 from training.config.chat_templates import chat_template_path, shipped_chat_templates
-from training.config.cross_checks import Finding
+from training.config.cross_checks import Finding, decodings
 from training.config.data_blocks import PURPOSES, DataBlock
 from training.config.data_cleaning import SUITES
 from training.config.document import KeyPath
@@ -20,6 +21,8 @@ from training.config.pipeline import Pipeline
 from training.config.stages import SampleStage, Stage
 from training.config.suggest import nearest
 
+SMALL_BYTES = 4096
+"""Above it a file is not read to see whether all of it is white space."""
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+@[\w./-]+$")
 
 
@@ -96,14 +99,27 @@ def suites_have_items_of_their_own(pipeline: Pipeline) -> Iterator[Finding]:
             yield (*at, "generator", "completions"), "does nothing in a suite; remove it"
 
 
-def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
-    """Data files, chat templates and the DeepSpeed file are there."""
+def contamination_is_of_something(pipeline: Pipeline) -> Iterator[Finding]:
+    """`decontaminate` against "suites" has suites or benchmarks to compare with: some evaluation names them."""
+    if any(True for _ in decodings(pipeline)):
+        return
     for at, block in data_blocks(pipeline):
-        if block.path is not None and not from_home(block.path).exists():
-            yield (*at, "path"), f"there is no such file or folder (looked in {Path.cwd()})"
+        if block.decontaminate is not None and SUITES in block.decontaminate.against:
+            yield (
+                (*at, "decontaminate"),
+                'compares with the suites and benchmarks of evaluations ("suites"), and this pipeline evaluates '
+                "nothing; add evaluate, name files under against, or remove it",
+            )
+
+
+def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
+    """Data files are there and not empty; chat templates and the DeepSpeed file are there."""
+    for at, block in data_blocks(pipeline):
+        if block.path is not None:
+            yield from (((*at, "path"), text) for text in _without_rows(block.path))
         for number, path in enumerate([] if block.decontaminate is None else block.decontaminate.against):
-            if path != SUITES and not from_home(path).exists():
-                yield (*at, "decontaminate", "against", number), f"there is no such file (looked in {Path.cwd()})"
+            if path != SUITES:
+                yield from (((*at, "decontaminate", "against", number), text) for text in _without_rows(path))
     deepspeed = pipeline.runtime.deepspeed_config
     if deepspeed is not None and not from_home(deepspeed).is_file():
         yield ("runtime", "deepspeed_config"), f"there is no such file (looked in {Path.cwd()})"
@@ -113,6 +129,21 @@ def files_exist(pipeline: Pipeline) -> Iterator[Finding]:
         if value is not None and chat_template_path(value) is None:
             shipped = ", ".join(shipped_chat_templates()) or "none"
             yield at, f"is neither a file nor a shipped chat template; shipped: {shipped}"
+
+
+def _without_rows(place: str) -> Iterator[str]:
+    """Why a file or folder cannot have rows, as far as a look at its size tells."""
+    path = from_home(place)
+    if not path.exists():
+        yield f"there is no such file or folder (looked in {Path.cwd()})"
+        return
+    try:
+        files = data_files(path)
+    except UserError as error:
+        yield str(error)
+        return
+    if all(file.stat().st_size <= SMALL_BYTES and file.read_bytes().strip() in (b"", b"[]") for file in files):
+        yield "has no rows; give data with at least one"
 
 
 def callables_are_found(pipeline: Pipeline) -> Iterator[Finding]:

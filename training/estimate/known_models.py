@@ -30,10 +30,11 @@ def find_config(model: str) -> dict[str, Any]:
         return _read(cached)
     published = published_config(model)
     if published is None:
-        name = model.partition("@")[0]
+        name, _, revision = model.partition("@")
         raise UserError(
             f"model: {model} is neither a folder here, nor in the hub's cache ({hub_cache()}), nor among the "
             f"{len(KNOWN)} published models the planner knows; fetch its config: hf download {name} config.json"
+            + (f" --revision {revision}" if revision else "")
         )
     return published
 
