@@ -17,7 +17,7 @@ from training.evaluate import judge
 from training.json_lines import whole_lines
 from training.masters import save_artifact
 from training.metrics import MetricsCallback
-from training.models import eos_ids
+from training.models import eos_ids, load_tokenizer
 from training.questions import probe_questions
 from training.rollout import Sampling, generate
 from training.tokens import rendered_prompts
@@ -82,8 +82,8 @@ class ProbeCallback(TrainerCallback):
         return False
 
     def _keep(self, step: int) -> None:
-        folder, world = self.context.folder, self.context.world
-        tokenizer, parent = self.trainer.processing_class, self.context.parent_model
+        folder, world, parent = self.context.folder, self.context.world, self.context.parent_model
+        tokenizer = load_tokenizer(parent, self.context.chat_template)  # with tools the trainer's is a copy that parses
         save_artifact(self.trainer, self.context.stage, parent, tokenizer, folder / UNFINISHED, world)
         if world.is_main:
             keep_best(folder, step)
