@@ -63,7 +63,7 @@ def planned(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> di
 
 @pytest.mark.parametrize(
     "override",
-    ["runtime.fast_paths=false", "stages.grpo.trainer.bf16=true", "stages.grpo.trainer.max_completion_length=16"],
+    ["runtime.fast_paths=false", "stages.grpo.trainer.bf16=true", "stages.grpo.trainer.max_completion_length=15"],
 )
 def test_rollouts_are_planned_with_packed_weights_where_they_will_have_them(
     capsys: pytest.CaptureFixture[str], override: str
