@@ -1,9 +1,10 @@
 """Seconds of a stage from its FLOPs, the bytes it moves and the rates of a device, by the phases of the ledger.
 
 A forward or backward takes its FLOPs at the peak rate times the model-FLOPs utilisation (MFU), but no less than the
-kernels take to launch, and reads the weights once. A decoded token reads weights and KV cache at a share of the memory
-bandwidth, launches a forward's kernels, and computes. An optimizer step moves 28 bytes a parameter (float32 weight,
-gradient and two moments, read, and written but for the gradient). Waiting for the network is part of the MFU's range.
+kernels take to launch, and reads the weights once (a CPU does more: `CPU_PASS_READS`). A decoded token reads weights
+and KV cache at a share of the memory bandwidth, launches a forward's kernels, and computes. An optimizer step moves 28
+bytes a parameter (float32 weight, gradient and two moments, read, and written but for the gradient). Waiting for the
+network is part of the MFU's range.
 """
 
 from dataclasses import dataclass
@@ -50,8 +51,12 @@ GPU_RATES = {"fast": Rates(0.45, 0.7, 0.4e-3), "likely": Rates(0.30, 0.5, 0.8e-3
 """MFU: 0.45 is a tuned trainer's (PaLM 0.46, arXiv 2204.02311); TRL with DeepSpeed stays below: prime-rl reports 0.27
 for SFT of 4B on 8 H100, and short rows or slow networks cost more. Decoding is transformers' `generate` in eager mode:
 some 25 kernel launches a layer from Python, 0.4 to 1.4 ms. Not measured by us: no GPU was at hand."""
-CPU_RATES = {"fast": Rates(1.0, 1.2, 0.0), "likely": Rates(0.6, 0.8, 0.3e-3), "slow": Rates(0.25, 0.3, 1e-3)}
-"""Of the assumed 64 GFLOP/s a core; the machine this was written on reaches 0.75 of it in SFT (float32)."""
+CPU_RATES = {"fast": Rates(1.2, 1.2, 0.3e-3), "likely": Rates(0.9, 0.8, 1e-3), "slow": Rates(0.3, 0.3, 2e-3)}
+"""Of the assumed 64 GFLOP/s a core; the machine this was written on reaches 1.1 of it in SFT (float32), and a decoding
+step takes 1 ms a layer beside its products."""
+CPU_PASS_READS = 5
+"""What a micro-batch's pass costs a CPU beside its tokens, in times of reading the weights: products lay them out anew,
+gradients go to fresh memory. Measured: 0.42 s and 5.8 ms a token for SmolLM2-135M on two cores (LOG.md, 2026-11-23)."""
 
 
 def rates_of(device: Device) -> dict[str, Rates]:
@@ -66,14 +71,17 @@ def update_seconds(shape: Shape, job: Job, lengths: Lengths, device: Device, rat
     plain = work.rows * lengths.row
     tokens = tokens_with_shared_prompts(shape, work, lengths.row, lengths.prompt, lengths.completion)
     head_share = work.trained_share if work.device == "cpu" else 1.0  # training.head; TRL's head scores every position
-    if tokens < plain:  # as many reach the head
+    shares = tokens < plain
+    if shares:  # as many reach the head
         head_share = work.rows * lengths.completion / tokens
     forward = tokens * forward_flops(shape, lengths.row / 2, head_share)
     passes = training_passes(work)
     other = job.old_logprobs + (1.0 if work.reference in ("copy", "adapter_off") else 0.0)
+    runs = micro_steps * (2 if shares else 1)  # prompts and completions one after the other
+    forward = forward * micro_steps / runs
     seconds = {
-        "forward_backward": micro_steps * _pass_seconds(shape, work.compute_dtype, forward, passes, device, rates),
-        "logprobs": micro_steps * other * _pass_seconds(shape, work.compute_dtype, forward, 1.0, device, rates),
+        "forward_backward": runs * _pass_seconds(shape, work.compute_dtype, forward, passes, device, rates),
+        "logprobs": runs * other * _pass_seconds(shape, work.compute_dtype, forward, 1.0, device, rates),
         "optimizer": _optimizer_seconds(shape, job, device, rates),
         "generate": 0.0,
     }
@@ -125,7 +133,8 @@ def _weights_read(shape: Shape, each: int, rows: float) -> float:
 def _pass_seconds(shape: Shape, dtype: str, forward: float, passes: float, device: Device, rates: Rates) -> float:
     computing = passes * forward / (device.flops(dtype) * rates.mfu)
     launching = passes * shape.layers * rates.launch_s
-    reading = passes * BYTES[dtype] * count(shape).total / (device.bandwidth * rates.bandwidth_share)
+    reads = passes * (CPU_PASS_READS if device.kind == "cpu" else 1)
+    reading = reads * BYTES[dtype] * count(shape).total / (device.bandwidth * rates.bandwidth_share)
     return max(computing, launching) + reading
 
 
