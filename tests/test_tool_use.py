@@ -9,11 +9,12 @@ import pytest
 from trl import SFTConfig
 
 import training.decode
+import training.probe
 from data.calculator import calculator
 from data.errors import UserError
 from data.formats import convert
 from data.generators import instances
-from tests.stage_runs import learned, planned, run_stage, stage, write_pipeline
+from tests.stage_runs import learned, metrics, planned, run_stage, stage, write_pipeline
 from tests.test_data_foreign_formats import rows_of
 from training.bundled import materialise
 from training.config import ConfigError, load_pipeline
@@ -255,6 +256,27 @@ def test_an_evaluation_with_tools_goes_on_behind_the_turns_that_were_decoded(
     assert asked == [False, True, True]
     ours, theirs = next(tmp_path.glob("*evaluate-base*")), planned(whole, "evaluate-base").folder
     assert (ours / "items.jsonl").read_text() == (theirs / "items.jsonl").read_text()
+
+
+def test_a_probe_calls_tools_and_the_best_model_keeps_its_own_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers as in the evaluation: 5 of 8. What parses calls is a copy, which is not saved with the model."""
+    probe = {"suites": ["sums"], "every": 2, "items": 8, "max_completion_length": 200, "keep_best": "sums"}
+    block = stage("grpo", folder=tmp_path, tools=["calculator"], allow_template_change=True, probe=probe)
+    config = write_pipeline(tmp_path, block, **(MEASURED | QWEN))
+    with_tool = "stages.grpo.probe.tools=[calculator]"
+    assert planned(config, "grpo", with_tool).fingerprint != planned(config, "grpo").fingerprint
+    with pytest.raises(ConfigError, match=r"probe.max_tool_calling_iterations.*there are none here"):
+        load_pipeline(config, ["stages.grpo.probe.max_tool_calling_iterations=1"])
+    with pytest.raises(ConfigError, match=r"probe.tools\[0\].*did you mean calculator"):
+        load_pipeline(config, ["stages.grpo.probe.tools=[calculater]"])
+    monkeypatch.setattr(training.probe, "generate", scripted)
+    for name in ("base", "grpo"):
+        assert run_stage(config, name, "--set", with_tool) == 0
+    folder = planned(config, "grpo", with_tool).folder
+    assert metrics(folder)[-1]["probe/sums/accuracy"] == 5 / 8
+    assert getattr(load_tokenizer(folder / "model"), "response_template", None) is None
 
 
 def tokenised(rows: list[dict[str, Any]], tokenizer: Any) -> list[dict[str, Any]]:

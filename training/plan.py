@@ -221,6 +221,8 @@ def _name_tools(experiment: dict[str, Any], stage: Any) -> None:
         experiment["tools"] = [tool_identity(spec) for spec in stage.tools]
     if "environment" in experiment:
         experiment["environment"] = environment_identity(stage.environment)
+    if "tools" in experiment.get("probe", {}):
+        experiment["probe"]["tools"] = [tool_identity(spec) for spec in stage.probe.tools]
 
 
 def _data(pipeline: Pipeline, block: DataBlock, owner: str, pins: Pins) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from training.models import eos_ids, load_tokenizer
 from training.questions import probe_questions
 from training.rollout import Sampling, generate
 from training.tokens import rendered_prompts
+from training.tool_turns import Draw, ToolTurns
+from training.tools import load_tools, tokenizer_for_tools
 from training.world import gather
 
 DECODED_TOGETHER = 64
@@ -32,6 +34,9 @@ class ProbeCallback(TrainerCallback):
     def __init__(self, context: StageContext, trainer: Any, metrics: MetricsCallback):
         self.context, self.trainer, self.metrics = context, trainer, metrics
         self.probe = context.stage.probe
+        name = f"{context.planned.name}.probe"
+        self.tools = load_tools(self.probe.tools, name)
+        self.parsing = tokenizer_for_tools(trainer.processing_class, name) if self.tools else None
         self.items: list[dict[str, Any]] = []
         self.best: tuple[float, int] | None = None  # accuracy, step
         self.since_best = 0
@@ -117,10 +122,23 @@ class ProbeCallback(TrainerCallback):
         sampling = Sampling(self.probe.max_completion_length, 0.0)
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             eos = eos_ids(model, tokenizer)
+
+            def draw(before: list[list[int]], turn: int) -> list[list[int]]:
+                return generate(model, before, 1, sampling, eos, 0, DECODED_TOGETHER, self.context.state.rows_done)
+
             with trainer.accelerator.autocast():
-                ids = generate(model, encoded, 1, sampling, eos, 0, DECODED_TOGETHER, self.context.state.rows_done)
+                if self.probe.tools and prompts:  # no turn is a collective: ranks may take different numbers of them
+                    return self._last_turns(model, prompts, draw)
+                ids = draw(encoded, 0)
         answers: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
         return answers
+
+    def _last_turns(self, model: Any, prompts: list[Any], draw: Draw) -> list[str]:
+        """What the model says last, where it may call tools."""
+        most, rounds = self.probe.max_completion_length, self.probe.max_tool_calling_iterations
+        turns = ToolTurns(self.tools, self.parsing, model, most, rounds)
+        encoded = turns.rendered(prompts)
+        return [each.text for each in turns.complete(prompts, encoded, draw(encoded, 0), draw)]
 
 
 def probe_hooks(context: StageContext, trainer: Any, metrics: MetricsCallback) -> list[ProbeCallback]:

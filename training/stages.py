@@ -106,12 +106,15 @@ def check_gguf_parent(pipeline: Any, stage: Any) -> None:
 
 
 def check_tools(stage: Any) -> None:
-    """Import a stage's tools and its environment, and refuse what a model cannot be told how to call."""
+    """Import the tools of a stage and its probe and its environment; refuse what a model cannot be told how to call."""
     from training.environments import load_environment
     from training.tools import load_tools
 
     specs = getattr(stage, "tools", [])
     tools = [] if specs == "rows" else load_tools(specs, stage.name)
+    probe = getattr(stage, "probe", None)
+    if probe is not None:
+        load_tools(probe.tools, f"{stage.name}.probe")
     if getattr(stage, "environment", None) is not None:
         load_environment(stage.environment, stage.name, [tool.__name__ for tool in tools])
 

@@ -63,7 +63,7 @@ _BLOCKS = (
         "`rewards[]`",
         "A plain name is short for `{name: NAME}`; a reward's parameters may stand beside its name.",
     ),
-    ("ToolSpec", "`tools[]`", "Of grpo, sft and evaluate; a plain string is its name ([tools.md](tools.md))."),
+    ("ToolSpec", "`tools[]`", "Of grpo, sft, evaluate and probe; a plain string is its name ([tools.md](tools.md))."),
     (
         "EnvironmentSpec",
         "`environment`",

@@ -46,8 +46,11 @@ def identity_block(stage: StageBase) -> dict[str, Any]:
         block.pop("judge")
     if block.get("probe") is None or block["probe"]["keep_best"] is None:
         block.pop("probe", None)  # it changes nothing that is trained
-    if not block.get("tools"):
-        block.pop("max_tool_calling_iterations", None)
+    for calls in (block, block.get("probe", {})):
+        if not calls.get("tools"):
+            calls.pop("max_tool_calling_iterations", None)
+    if "probe" in block and not block["probe"]["tools"]:
+        block["probe"].pop("tools")
     for key in _UNASKED:
         if block.get(key) in (None, []):
             block.pop(key, None)

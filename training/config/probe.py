@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from training.config.block import Block, Count
+from training.config.stage_parts import ToolSpec
 
 
 class Probe(Block):
@@ -14,6 +15,12 @@ class Probe(Block):
     every: Count = Field(default=50, description="Optimizer steps between two probes; the last step is one too.")
     items: Count = Field(default=64, description="Questions of each suite, drawn behind those of its evaluation.")
     max_completion_length: Count = Field(default=128, description="Longest completion, in tokens.")
+    tools: list[ToolSpec] = Field(
+        default_factory=list, description="Functions that the model may call while it answers (docs/tools.md)."
+    )
+    max_tool_calling_iterations: Count | None = Field(
+        default=None, description="tools only: most rounds of calls in one completion; null lets its length decide."
+    )
     keep_best: str | None = Field(
         default=None, description="Leave the weights of the best probe of this suite; null leaves the last step's."
     )

@@ -10,9 +10,11 @@ from typing import Any
 from data.errors import UserError
 from data.own_functions import source_file
 from training.config.cross_checks import Finding, decodings
+from training.config.decoding import Decoding
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
-from training.config.stages import GrpoStage, SftStage
+from training.config.probe import Probe
+from training.config.stages import GrpoStage, ModelStage, SftStage
 from training.config.suggest import nearest
 from training.environments import ENVIRONMENT_KEY, ENVIRONMENTS
 from training.tools import KEY, TOOLS, TURNS
@@ -85,7 +87,9 @@ def measuring_with_tools_is_of_suites(pipeline: Pipeline) -> Iterator[Finding]:
     for at, block in decodings(pipeline):
         if block.tools and block.benchmarks:
             yield (*at, "benchmarks"), "are measured without tools; measure them in a stage of kind evaluate of its own"
-        if not block.tools and block.max_tool_calling_iterations is not None:
+    measuring: list[tuple[KeyPath, Decoding | Probe]] = [*decodings(pipeline), *_probes(pipeline)]
+    for at, measured in measuring:
+        if not measured.tools and measured.max_tool_calling_iterations is not None:
             yield (*at, TURNS), "counts turns with tools, and there are none here; remove it"
 
 
@@ -109,6 +113,13 @@ def _with_tools(pipeline: Pipeline) -> Iterator[tuple[KeyPath, Any]]:
         if isinstance(stage, GrpoStage) or (isinstance(stage, SftStage) and stage.tools != "rows"):
             yield ("stages", index), stage
     yield from decodings(pipeline)
+    yield from _probes(pipeline)
+
+
+def _probes(pipeline: Pipeline) -> Iterator[tuple[KeyPath, Probe]]:
+    for index, stage in enumerate(pipeline.stages):
+        if isinstance(stage, ModelStage) and stage.probe is not None:
+            yield ("stages", index, "probe"), stage.probe
 
 
 def _named(tools: Any) -> list[Any]:
