@@ -63,7 +63,7 @@ stages:
     kind: sft
     batch_size: 64
     attention: flash_attention_2
-    lora: {r: 8, quantize: nf4}
+    lora: {r: 256, quantize: nf4}
     data: {hub: some/data@main, split: train_sft, subset: all, columns: {prompt: question, completion: reply}}
     trainer: {packing: true, max_length: 8192, tf32: true, optim: paged_adamw_8bit, num_train_epochs: 3}
   - name: best
@@ -96,6 +96,7 @@ def test_rehearsal_replaces_what_needs_a_gpu_a_hub_or_a_cluster_and_says_so(tmp_
     small = rehearsed(config, tmp_path)
     sft, best, grpo = small.stages
     assert (sft.attention, sft.lora.quantize, sft.trainer["optim"]) == (None, None, "adamw_torch")
+    assert sft.lora.r == 8  # above 64, the tiny model's width, it would be refused
     assert sft.trainer["packing"] is True
     assert sft.data.columns == {"prompt": "question", "completion": "reply"}
     assert (best.draws, best.keep) == (4, "best")
@@ -108,7 +109,7 @@ def test_rehearsal_replaces_what_needs_a_gpu_a_hub_or_a_cluster_and_says_so(tmp_
     assert runtime.slurm is not None
     assert (runtime.slurm.time, runtime.slurm.modules, runtime.slurm.setup) == ("24:00:00", [], [])
     words = " | ".join(each.words for each in replaced(load_pipeline(config), tmp_path) if each.words)
-    for said in ("nf4", "flash attention", "paged_adamw_8bit", "tf32", "64 ranks", "8 nodes", "wandb: offline"):
+    for said in ("nf4", "lora.r 256", "flash attention", "paged_adamw_8bit", "tf32", "64 ranks", "8 nodes", "wandb: offline"):
         assert said in words, said
     for said in ("content of hub data some/data@main", "runtime.slurm.modules", "runtime.slurm.setup"):
         assert f"not rehearsed: {said}" in words or f"not rehearsed: the {said}" in words, said

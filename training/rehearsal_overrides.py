@@ -40,6 +40,7 @@ FILE_ROWS = 48
 ITEMS = 4
 DRAWS = 4
 COMPLETION_TOKENS = 16
+LORA_RANK = 8
 LONGEST = 1024
 """Longest sequence, in tokens, with the real tokenizer."""
 SUMS = {"generator": {"name": "reasoning_gym", "families": {"chain_sum": {}}}}
@@ -206,6 +207,8 @@ def _training(
         yield _set(stage.name, f"{at}.trainer.max_length", longest)
     elif stage.kind != "grpo" and not real_tokenizer:
         yield _set(stage.name, f"{at}.trainer.max_length", LONGEST_IN_BYTES)
+    if stage.lora is not None and stage.lora.r > LORA_RANK:  # the tiny model's matrices have no higher rank
+        yield _set(stage.name, f"{at}.lora.r", LORA_RANK, f"lora.r {stage.lora.r}: {LORA_RANK}")
     if trainer.get("dataset_num_proc"):
         yield _set(stage.name, f"{at}.trainer.dataset_num_proc", None)
     if not real_tokenizer and stage.data.max_prompt_tokens is not None:
