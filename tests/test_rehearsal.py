@@ -109,7 +109,16 @@ def test_rehearsal_replaces_what_needs_a_gpu_a_hub_or_a_cluster_and_says_so(tmp_
     assert runtime.slurm is not None
     assert (runtime.slurm.time, runtime.slurm.modules, runtime.slurm.setup) == ("24:00:00", [], [])
     words = " | ".join(each.words for each in replaced(load_pipeline(config), tmp_path) if each.words)
-    for said in ("nf4", "lora.r 256", "flash attention", "paged_adamw_8bit", "tf32", "64 ranks", "8 nodes", "wandb: offline"):
+    for said in (
+        "nf4",
+        "lora.r 256",
+        "flash attention",
+        "paged_adamw_8bit",
+        "tf32",
+        "64 ranks",
+        "8 nodes",
+        "wandb: offline",
+    ):
         assert said in words, said
     for said in ("content of hub data some/data@main", "runtime.slurm.modules", "runtime.slurm.setup"):
         assert f"not rehearsed: {said}" in words or f"not rehearsed: the {said}" in words, said
