@@ -136,4 +136,10 @@ ROLLOUTS_MISTAKES = {
         32,
         ["luspo is a loss of whole sequences; write importance_sampling_level: sequence"],
     ),
+    "several environments": (
+        "    rewards: [answer, format]",
+        "    environment: [number_guessing, number_guessing]\n    rewards: [answer, format]",
+        29,
+        ["stages.grpo.environment", "a stage has one; for several, give a class that chooses"],
+    ),
 }

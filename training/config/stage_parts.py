@@ -80,6 +80,13 @@ class EnvironmentSpec(ToolSpec):
         default=None, description="callable only: raise it when it acts otherwise by something its file does not show."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def there_is_one(cls, spec: Any) -> Any:
+        if isinstance(spec, list):
+            raise ValueError("a stage has one; for several, give a class that chooses by a column of the row in reset")
+        return spec
+
 
 _OWN_KEYS = ("name", "weight", "callable", "version", "params")
 
