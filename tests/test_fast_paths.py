@@ -31,7 +31,7 @@ def test_the_line_says_which_kernel_the_weights_are_packed_for(
     made = grpo_trainer(GrpoTrainer, tiny_model, tmp_path, load_policy(tiny_model))
     made.args.max_completion_length = PAYS_FROM
     monkeypatch.setattr("training.packed_linear.why_model_not_packed", lambda model: None)
-    monkeypatch.setattr("training.fast_paths.why_not_few_rows", lambda: reason)
+    monkeypatch.setattr("training.packed_linear.why_not_few_rows", lambda: reason)
     assert f"{PACKED}{said}" in in_words(made, "grpo", allowed=True)[0]
     assert ("oneDNN" in in_words(made, "grpo", allowed=True)[0]) is (reason is not None)
 

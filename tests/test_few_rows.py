@@ -76,6 +76,18 @@ def test_a_rank_of_several_threads_leaves_it_to_onednn(kernel: None) -> None:
     assert why_not_few_rows() == "the rank has several threads"
 
 
+def test_the_compiler_may_have_arguments_and_a_torn_library_is_made_again(
+    kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTTRAIN_CACHE", str(tmp_path))
+    monkeypatch.setenv("CC", "cc -DUNUSED=1")
+    path = few_rows._built()
+    path.write_bytes(path.read_bytes()[:100])
+    few_rows._found.cache_clear()
+    assert why_not_few_rows() is None
+    assert path.stat().st_size > 1000
+
+
 def test_it_is_compiled_once_for_a_processor(kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTTRAIN_CACHE", str(tmp_path))
     first = few_rows._built()

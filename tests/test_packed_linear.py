@@ -1,5 +1,6 @@
 """Packed weights: logits and greedy tokens of plain linear layers, in models of several kinds; nothing left behind."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -141,5 +142,6 @@ def test_a_stage_that_draws_with_packed_weights_is_trls_and_the_same_twice(
     first = planned(config, "grpo")
     (again,) = (tmp_path / "again").glob(f"*-grpo-{first.fingerprint[:8]}")
     assert learned(again) == learned(first.folder)
+    assert set(json.loads((again / "record.json").read_text())["environment"]["packed_for"]) <= {"few_rows", "oneDNN"}
     assert max(row["parity/max_abs_logp_diff"] for row in metrics(first.folder)) < 1e-4
     assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(first.folder).items())

@@ -11,7 +11,7 @@ from training.context import StageContext
 from training.finished_answers import FinishedAnswers, FinishedBatches
 from training.identity import derived_seed
 from training.models import eos_ids, load_policy, load_tokenizer
-from training.packed_linear import PAYS_FROM, PackedLinears, why_model_not_packed
+from training.packed_linear import PAYS_FROM, PackedLinears, kernel_in_words, why_model_not_packed
 from training.progress import Progress
 from training.rollout import Sampling, generate
 from training.tokens import rendered_prompts
@@ -115,8 +115,10 @@ class Decoder:
     @cached_property
     def _packed(self) -> PackedLinears | None:
         """The weights laid out for drawing: they do not change as long as the stage runs."""
-        allowed = self.context.pipeline.runtime.fast_paths and why_model_not_packed(self.model) is None
-        return PackedLinears(self.model) if allowed else None
+        if not self.context.pipeline.runtime.fast_paths or why_model_not_packed(self.model) is not None:
+            return None
+        self.context.say(f"weights packed for drawing{kernel_in_words()}")
+        return PackedLinears(self.model)
 
     def _texts(self, ids: list[list[int]]) -> list["Drawn"]:
         eos = eos_ids(self.model, self.tokenizer)

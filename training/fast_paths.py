@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from training.alike_rows import may_reorder
-from training.few_rows import why_not_few_rows
 from training.head import HEAD_OUTPUTS, why_not_trained_positions, why_trl_head
 from training.models import without_adapters
-from training.packed_linear import why_not_packed
+from training.packed_linear import kernel_in_words, why_not_packed
 from training.shared_context import why_not_shared
 from training.signal_rows import may_skip_silent_rows
 
@@ -49,14 +48,9 @@ def in_words(trainer: Any, kind: str, allowed: bool) -> list[str]:
     if kind == "grpo" and CONTEXTS in taken:
         taken[taken.index(CONTEXTS)] += _how_often(trainer)
     if PACKED in taken:
-        taken[taken.index(PACKED)] += _for_which_kernel()
+        taken[taken.index(PACKED)] += kernel_in_words()
     lines = [f"fast paths: {', '.join(taken)}"] if taken else []
     return lines + [f"left to TRL: {name}: {reason}" for name, reason in paths if reason is not None]
-
-
-def _for_which_kernel() -> str:
-    reason = why_not_few_rows()
-    return f" for oneDNN (not for our kernel: {reason})" if reason else ""
 
 
 def _how_often(trainer: Any) -> str:

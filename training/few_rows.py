@@ -9,6 +9,7 @@ each of them.
 import ctypes
 import functools
 import os
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -44,9 +45,12 @@ class FewRows:
     def __init__(self, weight_NK: torch.Tensor, bias_N: torch.Tensor | None) -> None:
         kernel = _found()
         assert not isinstance(kernel, str), kernel
+        assert weight_NK.dtype == torch.float32
+        assert weight_NK.device.type == "cpu"
         self._outputs, self._inputs = weight_NK.shape
         width = kernel.panel_width()
-        self._packed = torch.empty(-(-self._outputs // width) * width * self._inputs)
+        size = -(-self._outputs // width) * width * self._inputs
+        self._packed = torch.empty(size, dtype=torch.float32, device="cpu")
         weight_NK = weight_NK.detach().contiguous()
         kernel.lay_out(weight_NK.data_ptr(), self._packed.data_ptr(), self._outputs, self._inputs)
         self._bias_N = None if bias_N is None else bias_N.detach().clone()
@@ -67,7 +71,7 @@ class FewRows:
 def _found() -> ctypes.CDLL | str:
     """The compiled kernel, or why there is none."""
     try:
-        library = ctypes.CDLL(str(_built()))
+        library = _loaded()
     except (CannotBuildError, OSError) as error:
         return str(error)
     pointer, number = ctypes.c_void_p, ctypes.c_long
@@ -75,6 +79,16 @@ def _found() -> ctypes.CDLL | str:
     library.lay_out.argtypes = [pointer] * 2 + [number] * 2
     library.few_rows.restype = library.lay_out.restype = None
     return library
+
+
+def _loaded() -> ctypes.CDLL:
+    """The library; a file that a full disk or a power cut has left in part is made once more."""
+    path = _built()
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        path.unlink(missing_ok=True)
+        return ctypes.CDLL(str(_built()))
 
 
 def _built() -> Path:
@@ -87,7 +101,7 @@ def _built() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        command = [os.environ.get("CC", "cc"), *FLAGS, "-o", str(made), str(SOURCE)]
+        command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, "-o", str(made), str(SOURCE)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
         except FileNotFoundError:

@@ -48,6 +48,16 @@ def why_model_not_packed(model: nn.Module) -> str | None:
     return None if any(_packable(module) for module in model.modules()) else "no plain linear layers"
 
 
+used: set[str] = set()
+"""The kernels that this process packed weights for: they decide the last bits of what it drew, so a record has them."""
+
+
+def kernel_in_words() -> str:
+    """Which kernel weights are packed for, after "weights packed"; nothing for our own."""
+    reason = why_not_few_rows()
+    return f" for oneDNN (not for our kernel: {reason})" if reason else ""
+
+
 class PackedLinears:
     """Packed copies of the weights of every plain float32 linear layer of a model on the CPU, as they are now.
 
@@ -55,6 +65,7 @@ class PackedLinears:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        used.add("oneDNN" if why_not_few_rows() else "few_rows")
         self._forwards = [(module, _packed_forward(module)) for module in model.modules() if _packable(module)]
 
     @contextmanager

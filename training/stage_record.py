@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from training import packed_linear
 from training.context import StageContext, StageResult
 from training.environment import describe_environment, device_name
 from training.identity import file_sha256
@@ -42,6 +43,8 @@ def stage_record(context: StageContext, result: StageResult, ledger: dict[str, A
         block = runtime.vllm
         assert block is not None
         environment["vllm"] = {"mode": block.mode, "packages": vllm_versions(vllm_python(block))}
+    if packed_linear.used:
+        environment["packed_for"] = sorted(packed_linear.used)
     if result.rewards:
         environment |= {
             "reward_time_limit": runtime.reward_time_limit,
