@@ -149,18 +149,25 @@ def _dataset(family: str, parameters: Mapping[str, Any], seed: int) -> Any:
     except (AssertionError, ValueError, TypeError) as error:
         raise UserError(f"families.{family}={dict(parameters)} is not accepted: {error}") from error
     if family == "basic_arithmetic":
-        _check_divisions(dataset.config)
+        too_long = endless_divisions(vars(dataset.config))
+        if too_long is not None:
+            raise UserError(f"families.basic_arithmetic: {too_long}")
     return dataset
 
 
-def _check_divisions(config: Any) -> None:
-    """Raise UserError where basic_arithmetic would search divisors of values up to 10^(terms * digits) one by one."""
-    digits = config.max_terms * config.max_digits
-    if "/" in config.operators and config.allow_parentheses and digits > MAX_DIVISION_DIGITS:
-        raise UserError(
-            f"families.basic_arithmetic: max_terms={config.max_terms} x max_digits={config.max_digits} is {digits}; "
-            f"with / that can take hours an item; keep it at {MAX_DIVISION_DIGITS} or less, or leave / out of operators"
-        )
+def endless_divisions(parameters: Mapping[str, Any]) -> str | None:
+    """What is wrong with parameters of basic_arithmetic (all of them) under which it would search divisors of values up
+    to 10^(terms * digits) one by one.
+    """
+    terms, digits = parameters["max_terms"], parameters["max_digits"]
+    if "/" not in parameters["operators"] or not parameters["allow_parentheses"]:
+        return None
+    if terms * digits <= MAX_DIVISION_DIGITS:
+        return None
+    return (
+        f"max_terms={terms} x max_digits={digits} is {terms * digits}; with / that can take hours an item; keep it at "
+        f"{MAX_DIVISION_DIGITS} or less, or leave / out of operators"
+    )
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

@@ -83,6 +83,12 @@ DATA_MISTAKES = {
         13,
         ['min_terms = "two": must be a whole number'],
     ),
+    "divisions without an end": (
+        "families: {chain_sum: {}}}}\nevaluate",
+        "families: {basic_arithmetic: {max_digits: 3}}}}\nevaluate",
+        5,
+        ["suites.easy.data.generator.families.basic_arithmetic", "max_terms=6 x max_digits=3 is 18", "at 12 or less"],
+    ),
     "suite's family": (
         "families: {chain_sum: {}}}}\nevaluate",
         "families: {chain: {}}}}\nevaluate",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 
-from data.generators import REFUSED_FAMILIES
+from data.generators import REFUSED_FAMILIES, endless_divisions
 from training.config.cross_checks import Finding
 from training.config.document import KeyPath
 from training.config.pipeline import Pipeline
@@ -30,7 +31,12 @@ def family_findings(at: KeyPath, named: Mapping[str, dict[str, object]]) -> Iter
         elif family not in families():
             yield here, f"reasoning-gym has no such family{nearest(family, families())}"
         else:
-            yield from _parameter_findings(here, family, given)
+            found = list(_parameter_findings(here, family, given))
+            yield from found
+            if family == "basic_arithmetic" and not found:
+                too_long = endless_divisions(_defaults(family) | given)
+                if too_long is not None:
+                    yield here, too_long
 
 
 def _parameter_findings(at: KeyPath, family: str, given: dict[str, object]) -> Iterator[Finding]:
@@ -41,3 +47,7 @@ def _parameter_findings(at: KeyPath, family: str, given: dict[str, object]) -> I
             yield (*at, name), f"is no parameter of {family}{nearest(name, known)}; accepted: {accepted}"
         elif known[name].accepted_kinds and not known[name].admits(value):
             yield (*at, name), f"must be {known[name].accepted_words}"
+
+
+def _defaults(family: str) -> dict[str, object]:
+    return {name: ast.literal_eval(info.default_text) for name, info in parameters(family).items()}
