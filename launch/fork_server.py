@@ -3,8 +3,8 @@
 Importing costs a rank about ten seconds of a core, and a rehearsed stage does little else. The server
 (`launch.fork_server_process`) imports once. What the launcher starts as a rank is a small process
 (`launch.forked_rank`) that has the server fork the real one, passes signals on to it and ends as it ends. For
-rehearsals alone: they see no GPU, and a process that has touched CUDA must not be forked. Not for ZeRO, which was
-never seen to end in a forked rank.
+rehearsals alone: they see no GPU, and a process that has touched CUDA must not be forked. ZeRO works in forked ranks:
+DeepSpeed is imported before the fork, its process group and its shared memory are made after it.
 """
 
 import os
@@ -17,12 +17,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from launch.forked_rank import VARIABLE
 from launch.ranks_end import how_it_ended
 
-VARIABLE = "POSTTRAIN_FORK_SERVER"
-"""In the environment of what a rehearsal starts: the path of the server's socket."""
-HEADER_BYTES = 8
-"""A request is its length in so many digits, which carry stdin, stdout and stderr, and then that much JSON."""
 _END_S = 5.0
 
 

@@ -4,6 +4,7 @@ Imports what stages import, then forks a process for every request and tells the
 nothing and starts no thread: a fork has only the thread that forked.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -13,11 +14,12 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from launch.fork_server import HEADER_BYTES
+from launch.forked_rank import HEADER_BYTES
 from training.die_with_parent import die_with
 
 LIBRARIES = ("deepspeed", "datasets", "transformers.models.llama.modeling_llama", "torch._dynamo")
@@ -34,7 +36,7 @@ class Request:
     folder: str
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> NoReturn:
     """Serve until killed; in a forked process, run what was asked for and never return."""
     path, owner = argv
     die_with(int(owner))
@@ -47,8 +49,32 @@ def main(argv: list[str]) -> int:
         sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     sys.argv = [request.module, *request.arguments]
     sys.modules.pop(request.module, None)
-    runpy.run_module(request.module, run_name="__main__", alter_sys=True)
-    return 0
+    try:
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as error:
+        code = exit_code(error)
+    leave(code)
+
+
+def exit_code(error: SystemExit) -> int:
+    """The exit code that the interpreter would give; a text is printed and is 1."""
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def leave(code: int) -> NoReturn:
+    """End as the interpreter does, but for taking its objects apart: that copies every page shared with the server.
+
+    Threads are waited for and exit functions called, as `multiprocessing` does for its forks.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def preload() -> None:
@@ -173,4 +199,4 @@ def _kill_group(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """What stands for a rank that `launch.fork_server` forks: `python -m launch.forked_rank MODULE ARGUMENTS`.
 
 Its streams, folder and environment become the rank's. Signals go on to the rank, and it ends with the rank's exit code
-or signal; where it is killed itself, the server kills the rank.
+or signal; where it is killed itself, the server kills the rank. It imports little: there is one for every rank.
 """
 
 import json
@@ -11,8 +11,10 @@ import socket
 import sys
 from contextlib import suppress
 
-from launch.fork_server import HEADER_BYTES, VARIABLE
-
+VARIABLE = "POSTTRAIN_FORK_SERVER"
+"""In the environment of what a rehearsal starts: the path of the server's socket."""
+HEADER_BYTES = 8
+"""A request is its length in so many digits, which carry stdin, stdout and stderr, and then that much JSON."""
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 

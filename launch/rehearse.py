@@ -66,8 +66,7 @@ def rehearse(request: RehearseRequest) -> int:
     folder = new_folder(Path(pipeline.runtime.runs_dir) / f"{pipeline.name}-rehearsal")
     with orderly_end(), RunLock(folder / STAND_INS_DIR), _scratch() as scratch:
         environment = {**child_environment(), "TMPDIR": scratch}
-        # DeepSpeed in a forked rank was never seen to work to its end
-        if pipeline.runtime.zero_stage > 0 or not can_fork():
+        if not can_fork():
             return _rehearse(request, pipeline, folder, started, environment)
         if VARIABLE in os.environ:  # several rehearsals share one
             shared = {VARIABLE: os.environ[VARIABLE]}

@@ -1,9 +1,11 @@
-"""What tests have a fork server run: says who it is, or waits for a signal."""
+"""What tests have a fork server run: says who it is, or waits for a signal, or has work left at its end."""
 
+import atexit
 import json
 import os
 import signal
 import sys
+import threading
 import time
 
 
@@ -19,5 +21,9 @@ if __name__ == "__main__":
         signal.signal(signal.SIGUSR1, tell)
         print(json.dumps(facts), flush=True)
         time.sleep(60)
+    if "late" in sys.argv:
+        atexit.register(print, "exit function")
+        threading.Thread(target=lambda: time.sleep(0.3) or print("thread")).start()
+        sys.exit("why")
     print(json.dumps(facts))
     sys.exit(7)

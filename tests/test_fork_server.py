@@ -79,6 +79,14 @@ def test_forked_rank_has_the_arguments_environment_folder_and_exit_code(
     assert told["pid"] != rank.pid
 
 
+def test_forked_rank_waits_for_its_threads_and_calls_its_exit_functions(
+    server: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    rank = start(server, tmp_path, "late")
+    told, _ = rank.communicate(timeout=60)
+    assert (rank.returncode, told) == (1, "thread\nexit function\n")
+
+
 def test_forked_rank_hears_signals_and_a_second_one_runs_beside_it(
     server: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
