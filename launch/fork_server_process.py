@@ -93,8 +93,17 @@ def preload() -> None:
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
     get_checkpoint_conversion_mapping("llama")  # compiles a thousand patterns and keeps them
+    remember_the_cpu()
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page that it marks
+
+
+def remember_the_cpu() -> None:
+    """Ask py-cpuinfo once: it starts an interpreter each time, and every rank under ZeRO has DeepSpeed ask twice."""
+    import cpuinfo
+
+    found = cpuinfo.get_cpu_info()
+    cpuinfo.get_cpu_info = lambda: dict(found)
 
 
 class Server:
