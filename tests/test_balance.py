@@ -98,6 +98,7 @@ def test_only_a_rank_often_and_much_slower_is_told_unasked(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_rank_made_slow_is_named_in_metrics_record_and_status(tmp_path: Path) -> None:
     """Rank 1 sleeps in every forward pass; rank 0 waits for it inside its own backward pass, and is not blamed."""
     config = write_pipeline(

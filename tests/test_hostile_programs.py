@@ -37,6 +37,7 @@ def test_hostile_program_in_namespaces_does_no_harm_and_scores_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("hostile", [each for each in NAMED if each.values[0].family not in ("cheats", "output")])
 def test_hostile_program_under_landlock_does_no_harm_and_scores_nothing(
     hostile: Hostile, target: Machine, monkeypatch: pytest.MonkeyPatch
@@ -46,6 +47,7 @@ def test_hostile_program_under_landlock_does_no_harm_and_scores_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("hostile", [each for each in NAMED if each.values[0].family not in NEEDS_FILES_CLOSED])
 def test_hostile_program_under_the_filter_alone_harms_no_process_and_reaches_no_network(
     hostile: Hostile, target: Machine, monkeypatch: pytest.MonkeyPatch

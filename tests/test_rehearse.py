@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -255,28 +254,9 @@ def test_rehearsal_of_the_tiny_config_is_killed_twice_and_passes(tmp_path: Path)
     assert "Rehearsal passed" in shown
 
 
-NOT_YET = {
-    "recipes/solar.": "SOLAR's recipe at full size has not been rehearsed to its end yet",
-    "recipes/tool_calling": "it passes by hand, but takes two minutes on two busy cores",
-    "recipes/environment": "as recipes/tool_calling, whose path it shares",
-    **dict.fromkeys(
-        ("recipes/r1.", "recipes/r1_zero.", "recipes/r1_distill."),
-        "this recipe of DeepSeek-R1 has not been rehearsed to its end yet",
-    ),
-    "recipes/r1_local": "13 stages take longer than CI has left; rehearsed by hand (LOG.md)",
-}
-"""Shipped pipelines by a part of their path, with the reason why their rehearsal is left out."""
-
-
-def with_reason(config: str) -> Any:
-    """The pipeline as a parameter, skipped where there is a reason."""
-    reasons = [reason for part, reason in NOT_YET.items() if part in config]
-    return pytest.param(config, marks=pytest.mark.skip(reason=reasons[0])) if reasons else config
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("config", map(with_reason, PIPELINES))
+@pytest.mark.parametrize("config", PIPELINES)
 def test_rehearsal_of_every_shipped_config_passes(config: str, tmp_path: Path, shared_server: dict[str, str]) -> None:
     shown = rehearse(config, tmp_path, server=shared_server)
     assert "resumed from checkpoint-" in shown

@@ -188,6 +188,7 @@ def expressions(batch: int) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_256_completions_through_math_verify_take_about_a_second_once_warm() -> None:
     """On two cores; the best of four batches, and twice the aim of 1 s, so that a busy machine does not decide."""
     if os.getloadavg()[0] > 1.5 * available_cores():
