@@ -21,7 +21,7 @@ help:
 	make quickstart   install, then train and evaluate the quickstart pipeline (about 12 minutes on 2 cores)
 	make test         install, then the tests that need nothing else
 	make test-all     install, then all tests; those whose component is missing are skipped and say so
-	make rehearse-all install, then rehearse every shipped pipeline, as CI does (about half an hour)
+	make rehearse-all install, then rehearse every shipped pipeline, as CI does (half an hour or so)
 	make check        install, then lint, formatting and types
 	make format       install, then format the sources
 	TEXT
