@@ -159,8 +159,16 @@ def _buffers(shape: Shape, workload: Workload) -> float:
     return bucket_bytes(trained, workload.zero_stage, dtype, parameters.layer, workload.device == "cpu")
 
 
-def _slack(workload: Workload, fresh: float) -> float:
-    return fresh * (constants.HEAP_SLACK_CPU if workload.device == "cpu" else constants.SLACK_GPU)
+def _slack(workload: Workload, fresh: float, holes: bool = False) -> float:
+    """What the allocator cannot use again; `holes` where much is allocated and freed between what is kept."""
+    if workload.device == "gpu":
+        return fresh * constants.SLACK_GPU
+    return fresh * (constants.HEAP_HOLES_CPU if holes else constants.HEAP_SLACK_CPU)
+
+
+def _leaves_holes(workload: Workload) -> bool:
+    between = workload.lora is not None or workload.attention == "eager" or workload.checkpointing
+    return between or workload.zero_stage > 0
 
 
 def _cast_weights(shape: Shape, workload: Workload) -> float:
@@ -186,7 +194,7 @@ def _training(shape: Shape, workload: Workload, states: States) -> dict[str, flo
         "activations": activations,
         "logits": logits,
         "autocast": _cast_weights(shape, workload),
-        "slack": _slack(workload, activations + logits),
+        "slack": _slack(workload, activations + logits, _leaves_holes(workload)),
     }
 
 
