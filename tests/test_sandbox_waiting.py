@@ -62,6 +62,21 @@ def test_a_deadline_is_put_off_by_the_waiting_and_by_no_more_than_the_spare_time
     assert least <= took < least + 5
 
 
+def test_the_waiting_of_a_thread_that_has_ended_counts_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited 0.3 s, and is gone before the deadline of 0.2 s, which it puts off to 0.5 s."""
+    began = time.monotonic()
+    monkeypatch.setattr(enter, "LOOK_EACH_S", 0.02)
+    monkeypatch.setattr(enter, "waited_s", lambda pid: 0.3 if time.monotonic() < began + 0.15 else 0.0)
+    process = subprocess.Popen(["/bin/sleep", "60"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    clock = Clock(process.pid, began + 0.2, 0.6)
+    watch(Watched(process.pid, {os.dup(process.stdout.fileno()): "stdout"}), clock, 100)
+    took = time.monotonic() - began
+    process.communicate()
+    assert clock.waited == 0.3
+    assert 0.5 <= took < 5.5
+
+
 @needs_sandbox
 def test_a_sleeper_in_a_script_of_asserts_fails_when_its_own_time_is_up() -> None:
     """The asserts' sandbox has more wall time than the program's, whose end ends them: 2.4 s here, not 7.2."""

@@ -17,17 +17,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.errors import UserError
-from training.rewards.code_judge import code_limits, judge
+from training.rewards.code_judge import code_limits, judge, longest_s
 from training.rewards.code_tests import parse_tests
 from training.rewards.extract import visible_text
 from training.rewards.fenced import has_fence, last_block
 from training.sandbox.levels import check_level, require_level
-from training.sandbox.runner import MOST_WAITING, Place
+from training.sandbox.runner import Place
 
 PARAMETERS = {"timeout_s": 5, "memory_mb": 512, "partial": False, "sandbox": "namespaces"}
 MAX_TIMEOUT_S, MIN_MEMORY_MB = 30, 64
-TIME_LIMIT_S = (1 + MOST_WAITING) * code_limits(MAX_TIMEOUT_S, MIN_MEMORY_MB).total_s + 60.0
-"""When a worker counts as stuck: beyond every limit that the sandbox keeps itself (`code_judge.code_limits`)."""
+TIME_LIMIT_S = longest_s(code_limits(MAX_TIMEOUT_S, MIN_MEMORY_MB)) + 10.0
+"""When a worker counts as stuck: beyond every limit that the sandboxes keep themselves."""
 
 LANGUAGES = ("python", "py", "python3")
 

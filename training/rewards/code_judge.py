@@ -15,6 +15,7 @@ from typing import Any
 from training.rewards.code_tests import CallTest, ScriptTest, StdinTest, Test
 from training.rewards.literals import NotALiteral, read_reply, same
 from training.sandbox.runner import (
+    GRACE_S,
     MOST_WAITING,
     Limits,
     Place,
@@ -29,18 +30,23 @@ INSIDE = Path(__file__).with_name("code_inside.py").read_text(encoding="utf-8")
 PROGRAM = "program.py"
 LAST_WORDS_S = 1.0
 """How long a program may take to end once its tests have."""
+SHORTEST_S = 0.5
+"""What tests have at least, also where those before them took all the time."""
 
 
 @dataclass
 class _Time:
-    """What is left of the seconds that all tests of one program have together, waiting for a core not counted."""
+    """When all tests of one program must have ended: `until`, put off by its waiting for a core to `latest` at most."""
 
     until: float
+    latest: float
 
     def place(self, place: Place) -> Place:
-        """`place`, with a total limit of what is left."""
-        left = max(0.5, self.until - time.monotonic())
-        return replace(place, limits=replace(place.limits, total_s=left))
+        """`place`, with total limits of what is left."""
+        now = time.monotonic()
+        left = max(SHORTEST_S, self.until - now)
+        waiting = max(0.0, self.latest - now - left)
+        return replace(place, limits=replace(place.limits, total_s=left, waiting_s=waiting))
 
 
 def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bool) -> list[bool]:
@@ -49,9 +55,10 @@ def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bo
     All tests together have `place.limits.total_s` seconds. Raises SandboxError where the sandbox fails twice: on a busy
     machine a start in thousands does (seen: pivot_root refused for no reason found), and that is no verdict.
     """
-    clock = _Time(time.monotonic() + place.limits.total_s)
+    began = time.monotonic()
+    clock = _Time(began + place.limits.total_s, began + place.limits.longest_s)
     passed: dict[int, bool] = {}
-    for kind, judge_kind in ((StdinTest, _judge_stdin), (CallTest, _judge_calls), (ScriptTest, _judge_scripts)):
+    for kind, judge_kind in KINDS:
         places = [number for number, test in enumerate(tests) if isinstance(test, kind)]
         if not places or (stop_at_failure and not all(passed.values())):
             continue
@@ -63,6 +70,14 @@ def judge(program: str, tests: Sequence[Test], place: Place, stop_at_failure: bo
         clock.until += waited_s
         passed.update(zip(places, found, strict=True))
     return [passed.get(number, False) for number in range(len(tests))]
+
+
+def longest_s(limits: Limits) -> float:
+    """The wall time within which `judge` has returned or raised, however busy the machine is.
+
+    Each kind of test may be tried twice, and each sandbox may overrun its limits by GRACE_S before it counts as stuck.
+    """
+    return limits.longest_s + 2 * len(KINDS) * (SHORTEST_S + 2 * LAST_WORDS_S + GRACE_S)
 
 
 Judged = tuple[list[bool], float]
@@ -98,7 +113,8 @@ def _is_answered(lines: list[str], test: CallTest) -> bool:
 def _judge_scripts(program: str, tests: list[Any], place: Place, stop_at_failure: bool) -> Judged:
     """Two sandboxes and two pipes between them: the scripts ask, the program answers.
 
-    The scripts have time for all that the program may take: when its time is up, its answers end.
+    The scripts have time for all that the program may take: when its time is up, its answers end. Its wall time goes on
+    while they compute, or wait for a core.
     """
     answers, answer = os.pipe()
     asked, ask = os.pipe()
@@ -118,9 +134,15 @@ def _judge_scripts(program: str, tests: list[Any], place: Place, stop_at_failure
 
 
 def _patient(place: Place) -> Place:
-    """`place` with the wall time that its programs have where they wait for a core as long as that may count."""
-    limits, most = place.limits, 1 + MOST_WAITING
-    return replace(place, limits=replace(limits, wall_s=most * limits.wall_s_each, total_s=most * limits.total_s))
+    """`place` with somewhat more wall time than its programs have where they wait for a core as long as that counts."""
+    limits = place.limits
+    wall_s, total_s = (1 + MOST_WAITING) * limits.wall_s_each, limits.longest_s
+    more = replace(limits, wall_s=wall_s + LAST_WORDS_S, total_s=total_s + LAST_WORDS_S, waiting_s=0.0)
+    return replace(place, limits=more)
+
+
+KINDS = ((StdinTest, _judge_stdin), (CallTest, _judge_calls), (ScriptTest, _judge_scripts))
+"""The kinds of tests in the order in which they are judged."""
 
 
 def _inside(part: str, file: str) -> list[str]:

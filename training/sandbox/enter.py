@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.02
+LOOK_EACH_S = 0.5
+"""How often a program's waiting is looked up: what a thread waited is gone with it."""
 
 
 class Watched:
@@ -36,15 +38,28 @@ class Watched:
 
 
 class Clock:
-    """When a program must have ended: at a deadline, later by the time that it waited for a core, up to `spare`."""
+    """When a program must have ended: at a deadline, later by the time that it waited for a core, up to `spare`.
+
+    `waited` is the most that was ever seen: the waiting of a thread that has ended counts on.
+    """
 
     def __init__(self, pid: int, deadline: float, spare: float) -> None:
         self.pid, self.deadline, self.spare = pid, deadline, spare
+        self.waited = 0.0
+        self._next_look = time.monotonic() + LOOK_EACH_S
+
+    def look(self) -> None:
+        """See how long it has waited."""
+        self.waited = max(self.waited, min(self.spare, waited_s(self.pid)))
+        self._next_look = time.monotonic() + LOOK_EACH_S
 
     def left(self) -> float:
         """Seconds that are left, or less than 0."""
-        left = self.deadline - time.monotonic()
-        return left if left > 0 else left + min(self.spare, waited_s(self.pid))
+        now = time.monotonic()
+        left = self.deadline - now
+        if left <= 0 or now >= self._next_look:
+            self.look()
+        return left if left > 0 else left + self.waited
 
 
 def waited_s(pid: int) -> float:
@@ -77,7 +92,7 @@ def main() -> int:
 
 def do_runs(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Do the runs one after the other, as far as the job's time and its failures let them."""
-    deadline, spare = time.monotonic() + job["wall_s"], job["waiting"] * job["wall_s"]
+    deadline, spare = time.monotonic() + job["wall_s"], job["waiting_s"]
     results: list[dict[str, Any]] = []
     for run in job["runs"]:
         results.append(do_run(job, run, deadline, spare))
@@ -95,7 +110,7 @@ def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float, spare: flo
     watched, report = start(job, run)
     clock = Clock(watched.pid, min(deadline, began + each), min(spare, job["waiting"] * each))
     watch(watched, clock, job["output_bytes"])
-    waited = min(spare, waited_s(watched.pid))
+    clock.look()
     _, status, usage = os.wait4(watched.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     failure, compile_cpu_s = report()
@@ -112,7 +127,7 @@ def do_run(job: dict[str, Any], run: dict[str, Any], deadline: float, spare: flo
         "cpu_s": cpu_s,
         "compile_cpu_s": compile_cpu_s,
         "wall_s": time.monotonic() - began,
-        "waited_s": waited,
+        "waited_s": clock.waited,
         "memory_bytes": usage.ru_maxrss * 1024,
     }
 
@@ -168,7 +183,8 @@ def watch(watched: Watched, clock: Clock, output_bytes: int) -> None:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 continue
-            for key, _ in selector.select(max(left, LONGEST_PAUSE_S) if watched.stopped is None else None):
+            pause_s = None if watched.stopped is not None else min(max(left, LONGEST_PAUSE_S), LOOK_EACH_S)
+            for key, _ in selector.select(pause_s):
                 chunk = os.read(key.fd, CHUNK)
                 if not chunk:
                     selector.unregister(key.fd)

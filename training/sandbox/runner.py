@@ -23,7 +23,8 @@ GRACE_S = 20.0
 """How long beyond its own limit `enter.py` may take on a busy machine before it counts as stuck."""
 MOST_WAITING = 2.0
 """Time in which a program was ready to run and no core was free is not its own: limits of wall time grow by it, but by
-no more than so many times themselves. A machine that others keep busy decides no verdict."""
+no more than so many times themselves. A machine that others keep busy decides no verdict. What a compiler waits is not
+counted: the wall time of what it belongs to has room for it."""
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/nix/store", "/gnu/store")
 MAX_TOLD = 2000
@@ -36,13 +37,15 @@ class SandboxError(RuntimeError):
 @dataclass(frozen=True)
 class Limits:
     """What one program may use. Times in seconds: `cpu_s` each, `wall_s` each (None: twice the CPU time and 2 s), and
-    `total_s` for all runs of a job, waiting for a core not counted (MOST_WAITING); sizes in MB (1e6 bytes). Threads
-    count, processes do not: there is one, but for compilers, which have `compile_cpu_s` each."""
+    `total_s` for all runs of a job, in which waiting for a core does not count, up to `waiting_s` (None: MOST_WAITING
+    times `total_s`); sizes in MB (1e6 bytes). Threads count, processes do not: there is one, but for compilers, which
+    have `compile_cpu_s` each."""
 
     cpu_s: float = 5.0
     compile_cpu_s: float = 60.0
     wall_s: float | None = None
     total_s: float = 60.0
+    waiting_s: float | None = None
     memory_mb: int = 512
     scratch_mb: int = 32
     output_bytes: int = 1 << 20
@@ -52,6 +55,16 @@ class Limits:
     def wall_s_each(self) -> float:
         """Wall time of one program."""
         return 2 * self.cpu_s + 2 if self.wall_s is None else self.wall_s
+
+    @property
+    def waiting_s_counted(self) -> float:
+        """Waiting for a core by which all limits of wall time together grow at most."""
+        return MOST_WAITING * self.total_s if self.waiting_s is None else self.waiting_s
+
+    @property
+    def longest_s(self) -> float:
+        """Wall time after which all runs of a job have ended, however busy the machine is."""
+        return self.total_s + self.waiting_s_counted
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class Sandbox:
     def __init__(self, place: Place, runs: Sequence[Run], files: Mapping[str, str], stop_at_failure: bool = False):
         """Start it. A run that is stopped ends the job; so does any that fails, with `stop_at_failure`."""
         self._folder = tempfile.TemporaryDirectory(prefix="posttrain-sandbox-", ignore_cleanup_errors=True)
-        self._patience_s = (1 + MOST_WAITING) * place.limits.total_s + GRACE_S
+        self._patience_s = place.limits.longest_s + GRACE_S
         descriptors = [descriptor for run in runs for descriptor in _descriptors(run)]
         job = _job(place, runs, files, stop_at_failure, os.path.realpath(self._folder.name))
         try:
@@ -206,6 +219,7 @@ def _job(
         "wall_s": limits.total_s,
         "wall_s_each": limits.wall_s_each,
         "waiting": MOST_WAITING,
+        "waiting_s": limits.waiting_s_counted,
         "memory_bytes": limits.memory_mb * 10**6,
         "scratch_bytes": limits.scratch_mb * 10**6,
         "output_bytes": limits.output_bytes,
