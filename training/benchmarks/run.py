@@ -5,7 +5,8 @@ from typing import Any
 from training.benchmarks.exercises_run import require_exercises, run_exercises
 from training.benchmarks.human_eval_run import require_human_eval, run_human_eval
 from training.benchmarks.lm_eval_run import run_lm_eval
-from training.benchmarks.lm_eval_tasks import build_tasks, require_known, require_lm_eval
+from training.benchmarks.lm_eval_tasks import build_tasks, require_known
+from training.benchmarks.packages import require_package
 from training.config.benchmarks import Benchmark
 from training.context import StageContext
 from training.decode import Decoder
@@ -26,7 +27,7 @@ def _run(
     context: StageContext, decoder: Decoder, name: str, benchmark: Benchmark
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     if benchmark.lm_eval is not None:
-        require_lm_eval(name)
+        require_package(name, "lm_eval")
         return run_lm_eval(context, decoder, name, benchmark.lm_eval)
     if benchmark.exercises is not None:
         require_exercises(name, benchmark.exercises)
@@ -43,7 +44,7 @@ def check_benchmark(name: str, benchmark: Benchmark) -> None:
     if benchmark.human_eval is not None:
         require_human_eval(name, benchmark.human_eval)
     if benchmark.lm_eval is not None:
-        require_lm_eval(name)
+        require_package(name, "lm_eval")
         require_known(name, benchmark.lm_eval)
         for task in benchmark.lm_eval.local_data:
             build_tasks(name, benchmark.lm_eval, task)
