@@ -247,6 +247,25 @@ def test_memory_packs_the_linear_layers_to_draw_in_float32_on_a_cpu_alone() -> N
     assert "packed" not in parts(memory(SMOL, rollouts), "forward_backward")
 
 
+@pytest.mark.parametrize(
+    ("model_type", "keys"),
+    [
+        ("mixtral", {"num_local_experts": 4}),
+        ("qwen2_moe", {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64}),
+        ("deepseek_v3", LATENT | {"num_key_value_heads": 4, "n_routed_experts": 4, "first_k_dense_replace": 1}),
+    ],
+)
+def test_memory_packs_what_is_a_linear_layer_in_a_mixture_of_experts(model_type: str, keys: dict[str, Any]) -> None:
+    """Norms and the like, a few numbers a layer, are counted with them."""
+    sizes = TINY | keys | {"num_hidden_layers": 2}
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[model_type](**sizes))
+    packed = sum(each.weight.numel() for each in model.modules() if type(each) is torch.nn.Linear)
+    workload = replace(GRPO, device="cpu", zero_stage=0, compute_dtype="float32", packs=True)
+    counted = parts(memory(shape_of({"model_type": model_type} | sizes), workload), "generate")["packed"]
+    assert counted == pytest.approx(packed * 4, rel=0.02)
+
+
 def test_memory_a_round_drawn_while_another_is_trained_takes_both_at_once() -> None:
     """And the weights of SmolLM2-135M in float32 once more: 134,515,008 x 4."""
     work = replace(GRPO, device="cpu", ranks=2, zero_stage=0, compute_dtype="float32")

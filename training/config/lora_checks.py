@@ -39,18 +39,26 @@ def adapters_have_no_higher_rank_than_the_matrices(pipeline: Pipeline) -> Iterat
 
 
 def _highest_rank(config: dict[str, Any] | str, lora: Lora) -> int | None:
-    """The highest rank among the matrices that get an adapter; None where they are not known."""
+    """The highest rank among the matrices that get an adapter; None unless the sizes of all of them are known."""
+    if isinstance(config, str):
+        return None
+    try:
+        ranks = _ranks(config)
+    except (UserError, KeyError, TypeError):
+        return None  # a config that the planner cannot read is no mistake of the adapters
+    chosen = ranks.keys() if lora.target_modules == "all-linear" else set(lora.target_modules)
+    return max((ranks[name] for name in chosen), default=None) if chosen <= ranks.keys() else None
+
+
+def _ranks(config: dict[str, Any]) -> dict[str, int]:
+    """Name -> rank of the linear layers but the head; none of a mixture of experts, whose blocks share names."""
     from training.estimate.adapters import attention_linears, feed_forward_linears
     from training.estimate.shape import shape_of
 
-    try:
-        shape = None if isinstance(config, str) else shape_of(config)
-    except UserError:
-        return None
-    if shape is None:
-        return None
+    shape = shape_of(config)
+    if shape.experts is not None:
+        return {}
     sizes = attention_linears(shape)
     for _, linears in feed_forward_linears(shape):
         sizes = sizes | linears
-    chosen = sizes.keys() if lora.target_modules == "all-linear" else sizes.keys() & set(lora.target_modules)
-    return max((min(sizes[name]) for name in chosen), default=None)
+    return {name: min(size) for name, size in sizes.items()}

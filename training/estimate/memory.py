@@ -217,11 +217,16 @@ def _generation(shape: Shape, workload: Workload) -> dict[str, float]:
 
 
 def _packed_weights(shape: Shape, workload: Workload) -> float:
-    """The copy of the linear layers that rollouts use (`training.packed_linear`); experts are no such layers."""
-    if not workload.packs or workload.zero_stage == 3 or shape.experts is not None:
+    """The copy of the linear layers that rollouts use (`training.packed_linear`); experts and routers are no such
+    layers, attention, the head and the blocks that all tokens share are.
+    """
+    if not workload.packs or workload.zero_stage == 3:
         return 0.0
-    parameters = count(shape)
-    return float((parameters.total - (0 if shape.tied else parameters.embedding)) * MASTER)
+    parameters, experts = count(shape), shape.experts
+    copied = parameters.total - (0 if shape.tied else parameters.embedding)
+    if experts is not None:
+        copied -= experts.layers * (parameters.router + experts.count * parameters.expert)
+    return float(copied * MASTER)
 
 
 def _stepping(parameters: Parameters, workload: Workload, states: States) -> dict[str, float]:
