@@ -4,7 +4,8 @@
 2. `_prepare_inputs`: lets `training.dynamic_sampling` choose a round's prompts, hands each finished round to `on_round`
    (samples, group signal), shares its rows among the ranks by their work (`training.balanced_rows`) and puts
    completions of one prompt into the same micro-batches (`training.alike_rows`).
-3. `_generate`: gives back what a round's drawing shared (`training.packed_linear`) before the round is scored.
+3. `_generate`: gives back what a round's drawing shared (`training.packed_linear`) before TRL scores the round; what
+   `training.dynamic_sampling` scores belongs to the drawing.
 4. `_generate_single_turn`: TRL calls it for what follows the answers of tools; drawn as first turns are.
 5. `_get_per_token_logps_and_entropies`: in the policy's loss, scores rows with signal only (`training.signal_rows`).
 
