@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from launch.plan_money import Money
-from training.emulated_bf16 import WARNING, emulates_bf16
+from training.emulated_bf16 import emulated_words, emulates_bf16
 from training.estimate.estimate import RESERVE, Estimate, StageEstimate
 
 
@@ -23,18 +23,22 @@ def footing(found: Estimate, money: Money) -> Iterator[str]:
         if stage.time is not None:
             alike.setdefault("; ".join(_of_stage(stage)), []).append(stage.name)
     yield from (f"- {', '.join(names)}: {text}" for text, names in alike.items())
-    emulated = [stage.name for stage in found.stages if stage.time is not None and _emulated(found, stage)]
-    if emulated and emulates_bf16():
-        yield f"- {', '.join(emulated)}: {WARNING}"
+    for trains in (True, False):
+        emulated = [stage.name for stage in found.stages if stage.time is not None and _emulated(found, stage, trains)]
+        if emulated and emulates_bf16():
+            yield f"- {', '.join(emulated)}: {emulated_words(trains)}"
     if not found.measured:
         yield "- no ledger of this model on this device was found: the first finished run will calibrate the next plan"
     yield f"- {RESERVE:.0%} of the memory stays free"
     yield from _of_money(money)
 
 
-def _emulated(found: Estimate, stage: StageEstimate) -> bool:
-    on_cpu = found.device is not None and found.device.kind == "cpu"
-    return on_cpu and stage.job is not None and stage.job.workload.compute_dtype == "bfloat16"
+def _emulated(found: Estimate, stage: StageEstimate, trains: bool) -> bool:
+    """Whether a stage that trains, or one that does not, computes in bf16 on a CPU."""
+    if found.device is None or found.device.kind != "cpu" or stage.job is None:
+        return False
+    work = stage.job.workload
+    return work.compute_dtype == "bfloat16" and work.trains is trains
 
 
 def _of_stage(stage: StageEstimate) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from launch.ranks import Patience
 from launch.run import say
 from training.checkpoint import committed
 from training.config import TRAINING_KINDS
@@ -21,6 +22,8 @@ from training.rank_state import read_rank_states
 from training.record import RECORD_NAME
 
 POLL_S = 0.01
+END_WITHIN_S = 2 * Patience.grace_s
+"""How long a runner that was told to end may take: it kills its ranks itself after half of it at a second signal."""
 How = Literal["USR1", "KILL"]
 
 
@@ -57,7 +60,7 @@ def perform(command: Sequence[str], environment: Mapping[str, str], saboteur: "S
 
 
 def wait_for(process: "subprocess.Popen[bytes]", saboteur: "Saboteur") -> int:
-    """Wait for the runner; a Ctrl-C or TERM of ours reaches it before it travels on."""
+    """Wait for the runner; a Ctrl-C or TERM of ours reaches it before it travels on, and what hangs then is killed."""
     try:
         while (code := process.poll()) is None:
             saboteur.look(process.pid)
@@ -66,7 +69,11 @@ def wait_for(process: "subprocess.Popen[bytes]", saboteur: "Saboteur") -> int:
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(END_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 class Saboteur:

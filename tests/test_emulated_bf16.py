@@ -5,10 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from launch.cli import main
-from training import emulated_bf16, train
-from training.emulated_bf16 import emulates_bf16
+from training import decode, train
+from training.emulated_bf16 import emulated_words, emulates_bf16
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,17 @@ def test_plan_names_the_stages_that_would_crawl(
     monkeypatch.setattr("launch.plan_footing.emulates_bf16", lambda: True)
     switched = f"stages.sft.trainer.bf16={str(bf16).lower()}"
     assert main(["plan", "configs/tiny.yaml", switched, f"runtime.runs_dir={tmp_path}"]) == 0
-    assert (f"- sft: {emulated_bf16.WARNING}" in capsys.readouterr().out) is bf16
+    assert (f"- sft: {emulated_words(trains=True)}" in capsys.readouterr().out) is bf16
+
+
+def test_plan_names_the_key_of_stages_that_only_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("launch.plan_footing.emulates_bf16", lambda: True)
+    assert main(["plan", "configs/tiny.yaml", "evaluate.dtype=bfloat16", f"runtime.runs_dir={tmp_path}"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "dtype: float32 draws in float32" in line]
+    assert "eval" in line
+    assert "sft:" not in line
 
 
 @pytest.mark.parametrize(("device", "said"), [("cpu", True), ("cuda", False)])
@@ -54,4 +65,22 @@ def test_training_says_it_before_the_first_step(device: str, said: bool, monkeyp
     )
     trainer = SimpleNamespace(args=SimpleNamespace(bf16=True, device=SimpleNamespace(type=device)))
     train.announce(context, trainer, {"rows_kept": 8})
-    assert (emulated_bf16.WARNING in lines) is said
+    assert (emulated_words(trains=True) in lines) is said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="draws on the GPU")
+@pytest.mark.parametrize(("dtype", "said"), [("bfloat16", True), ("float32", False)])
+def test_drawing_says_it_before_the_first_answer(dtype: str, said: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "emulates_bf16", lambda: True)
+    monkeypatch.setattr(decode, "load_tokenizer", lambda *_: None)
+    monkeypatch.setattr(decode, "load_policy", lambda *_: torch.nn.Linear(1, 1))
+    lines: list[str] = []
+    context: Any = SimpleNamespace(
+        stage=SimpleNamespace(name="pairs"),
+        parent_model=None,
+        chat_template=None,
+        state=SimpleNamespace(update=lambda **_: None),
+        say=lines.append,
+    )
+    decode.open_decoder(context, dtype, 4)
+    assert (lines == [emulated_words(trains=False)]) is said

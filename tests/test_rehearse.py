@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from data.errors import UserError
+from launch import rehearse_acts
 from launch.cli import main
 from launch.fork_server import ForkServer
 from launch.lock import RunLock
 from launch.rehearse import STAND_INS_DIR, child_environment, new_folder
-from launch.rehearse_acts import Act, Interruption, Saboteur
+from launch.rehearse_acts import Act, Interruption, Saboteur, wait_for
 from launch.rehearse_slurm import JobQueue, install
 from launch.rehearse_table import rehearsal_text
 from tests.fake_artifacts import finish
@@ -86,6 +87,27 @@ def test_saboteur_that_came_too_late_tries_the_next_stage(tmp_path: Path, sleepe
     assert saboteur.struck is not None
     assert saboteur.struck.name == "dpo"
     assert saboteur.outcome(1) is None  # exit code 1 is a failure of the stage's own: USR1 gives 75
+
+
+@pytest.mark.parametrize(("trap", "code"), [("", -signal.SIGTERM), ("trap '' TERM; ", -signal.SIGKILL)])
+def test_a_runner_that_hangs_is_killed_once_it_was_told_to_end(
+    trap: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearse_acts, "END_WITHIN_S", 0.3 if trap else 30.0)
+
+    class CtrlC(Saboteur):
+        def __init__(self) -> None: ...
+
+        def look(self, runner: int) -> None:
+            raise KeyboardInterrupt
+
+    command = ["/bin/sh", "-c", f"{trap}echo ready; exec sleep 60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(KeyboardInterrupt):
+            wait_for(process, CtrlC())
+        assert process.poll() == code
 
 
 def test_rehearsal_folder_is_new_and_anything_else_refused(tmp_path: Path) -> None:

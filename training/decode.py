@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from training.context import StageContext
+from training.emulated_bf16 import emulated_words, emulates_bf16
 from training.finished_answers import FinishedAnswers, FinishedBatches
 from training.identity import derived_seed
 from training.models import eos_ids, load_policy, load_tokenizer
@@ -149,6 +150,8 @@ def open_decoder(context: StageContext, dtype: str, batch_size: int) -> Decoder:
     model = load_policy(context.parent_model, dtype).eval()
     if torch.cuda.is_available():
         model = model.to(f"cuda:{context.world.local_rank}")
+    elif dtype == "bfloat16" and emulates_bf16():
+        context.say(emulated_words(trains=False))
     context.state.update(force=True, phase="generate")
     tools = load_tools(specs, context.stage.name)
     return Decoder(context, model, tokenizer, batch_size, tools, getattr(context.stage, TURNS, None))

@@ -1,4 +1,4 @@
-"""Says when a CPU has no bf16 arithmetic: a training step then takes minutes, and looks like a hang (ADR 004)."""
+"""Says when a CPU has no bf16 arithmetic: a step or an answer then takes minutes, and looks like a hang (ADR 004)."""
 
 from pathlib import Path
 
@@ -7,11 +7,17 @@ from training.environment import cpu_flags
 HARDWARE = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of x86-64 (the first two) and ARM for products of bf16 numbers."""
 SLOWER = 6
-"""Products of bf16 numbers over those of float32 ones, measured on an EPYC with AVX2 (ADR 004)."""
-WARNING = (
-    f"bf16 is emulated by this CPU (no AVX512-BF16, no AMX): products take about {SLOWER} times as long as in float32 "
-    "(docs/adr/004); trainer: {bf16: false} trains in float32, which is another experiment"
-)
+"""Products of bf16 numbers over those of float32 ones, measured on an EPYC with AVX2 (ADR 004). It stands for every CPU
+that emulates them: on one with AVX512 but without AVX512-BF16 it was not measured."""
+
+
+def emulated_words(trains: bool) -> str:
+    """What is said of a stage, with the key by which one that trains, or one that only draws, leaves bf16."""
+    way_out = "trainer: {bf16: false} trains" if trains else "dtype: float32 draws"
+    return (
+        "bf16 is emulated by this CPU (no AVX512-BF16, no AMX): products take about "
+        f"{SLOWER} times as long as in float32 (docs/adr/004); {way_out} in float32, which is another experiment"
+    )
 
 
 def emulates_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -23,7 +23,7 @@ from training.config.data_blocks import PURPOSES
 from training.context import StageContext, StageResult
 from training.data_doctor import FLAGGED_ROWS, examine_stage
 from training.difficulty import PASS_RATES
-from training.emulated_bf16 import WARNING, emulates_bf16
+from training.emulated_bf16 import emulated_words, emulates_bf16
 from training.engine import require_engine
 from training.experts import KeepsExpertBias
 from training.facts import reward_facts, tokenizer_facts
@@ -273,7 +273,7 @@ def announce(context: StageContext, trainer: Any, account: dict[str, Any]) -> No
     for line in in_words(trainer, context.stage.kind, context.pipeline.runtime.fast_paths):
         context.say(line)
     if trainer.args.bf16 and trainer.args.device.type == "cpu" and emulates_bf16():
-        context.say(WARNING)
+        context.say(emulated_words(trains=True))
 
 
 def final_metrics(path: Path) -> dict[str, Any]:
