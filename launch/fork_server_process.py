@@ -102,7 +102,10 @@ def remember_the_cpu() -> None:
     """Ask py-cpuinfo once: it starts an interpreter each time, and every rank under ZeRO has DeepSpeed ask twice."""
     import cpuinfo
 
-    found = cpuinfo.get_cpu_info()
+    try:
+        found = cpuinfo.get_cpu_info()
+    except Exception:  # a processor that it does not know: whoever needs it asks again
+        return
     cpuinfo.get_cpu_info = lambda: dict(found)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ from training.record import RECORD_NAME
 
 POLL_S = 0.01
 END_WITHIN_S = 2 * Patience.grace_s
-"""How long a runner that was told to end may take: it kills its ranks itself after half of it at a second signal."""
+"""How long a runner may take after each of two TERMs: after the second it kills its ranks itself within half of it."""
 How = Literal["USR1", "KILL"]
 
 
@@ -68,12 +69,18 @@ def wait_for(process: "subprocess.Popen[bytes]", saboteur: "Saboteur") -> int:
         return code
     finally:
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(END_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Two TERMs, then a KILL: a runner that gets a KILL leaves DeepSpeed's buffers in shared memory."""
+    for _ in range(2):
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_WITHIN_S)
+            return
+    process.kill()
+    process.wait()
 
 
 class Saboteur:

@@ -216,7 +216,7 @@ def test_rehearsal_of_a_config_with_a_mistake_exits_2_before_it_makes_anything(
 
 
 UNDER_WAY = """
-import json, sys, time
+import json, signal, sys, time
 from pathlib import Path
 from launch import rehearse
 from launch.cli import main
@@ -226,6 +226,7 @@ def under_way(request, pipeline, folder, started, environment):
     print(json.dumps([environment["TMPDIR"], environment["POSTTRAIN_FORK_SERVER"]]), flush=True)
     time.sleep(60)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, tests among them, ignore it
 rehearse._rehearse = under_way
 sys.exit(main(["rehearse", sys.argv[1], f"runtime.runs_dir={sys.argv[2]}"]))
 """

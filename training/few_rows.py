@@ -72,7 +72,7 @@ def _found() -> ctypes.CDLL | str:
     """The compiled kernel, or why there is none."""
     try:
         library = _loaded()
-    except (CannotBuildError, OSError) as error:
+    except (CannotBuildError, OSError, ValueError) as error:
         return str(error)
     pointer, number = ctypes.c_void_p, ctypes.c_long
     library.few_rows.argtypes = [pointer] * 4 + [number] * 3
@@ -101,7 +101,7 @@ def _built() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        command = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS, "-o", str(made), str(SOURCE)]
+        command = [*shlex.split(os.environ.get("CC") or "cc"), *FLAGS, "-o", str(made), str(SOURCE)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
         except FileNotFoundError:

@@ -21,7 +21,8 @@ HEAP_SLACK_CPU = 0.22
 
 HEAP_HOLES_CPU = 1.0
 """The same where more comes and goes between what is kept: adapters, eager attention, recomputed layers, DeepSpeed. Set
-from six rows of docs/plan.md, whose shares are 0.75 (eager), 1.0 and 1.1 (LoRA), 1.4 (ZeRO-2), 1.5 (recomputed)."""
+from six rows of docs/plan.md, whose shares are 0.75 (eager), 1.0 and 1.1 (LoRA), 1.4 (ZeRO-2), 1.5 (recomputed) and
+1.4 (both)."""
 
 FRAMEWORK_GPU = 700 * MB
 """CUDA context, cuBLAS workspaces and NCCL buffers of a rank: outside PyTorch's allocator, but on the device."""
