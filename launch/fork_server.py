@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from launch.end_process import end_process
 from launch.forked_rank import VARIABLE
 from launch.ranks_end import how_it_ended
 
@@ -87,11 +88,6 @@ def _short_folder() -> "tempfile.TemporaryDirectory[str]":
 
 def _end(process: "subprocess.Popen[bytes]", log_path: Path) -> None:
     code = process.poll()
-    process.terminate()
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end_process(process, _END_S)
     if code is not None:
         print(f"the fork server {how_it_ended(code)}:\n{log_path.read_text()}", file=sys.stderr)

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from launch.end_process import end_process
 from launch.ranks import Patience
 from launch.run import say
 from training.checkpoint import committed
@@ -69,18 +69,7 @@ def wait_for(process: "subprocess.Popen[bytes]", saboteur: "Saboteur") -> int:
         return code
     finally:
         if process.poll() is None:
-            _end(process)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Two TERMs, then a KILL: a runner that gets a KILL leaves DeepSpeed's buffers in shared memory."""
-    for _ in range(2):
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(END_WITHIN_S)
-            return
-    process.kill()
-    process.wait()
+            end_process(process, END_WITHIN_S, terms=2)  # after a KILL DeepSpeed's buffers stay in shared memory
 
 
 class Saboteur:
