@@ -68,9 +68,10 @@ def exit_code(error: SystemExit) -> int:
 def leave(code: int) -> NoReturn:
     """End as the interpreter does, but for taking its objects apart: that copies every page shared with the server.
 
-    Threads are waited for and exit functions called, as `multiprocessing` does for its forks.
+    Threads are waited for and exit functions called, as `multiprocessing` does for its forks and by the same
+    private names: no public one waits for the workers of concurrent.futures too.
     """
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # typeshed leaves private names out
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -104,7 +105,7 @@ def remember_the_cpu() -> None:
 
     try:
         found = cpuinfo.get_cpu_info()
-    except Exception:  # a processor that it does not know: whoever needs it asks again
+    except Exception:  # all it raises of a processor that it does not know; whoever needs it asks again
         return
     cpuinfo.get_cpu_info = lambda: dict(found)
 

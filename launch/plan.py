@@ -83,8 +83,7 @@ def _money(request: PlanRequest, chosen: Machine) -> Money:
 
 def _change(found: Estimate, chosen: Machine) -> str | None:
     assert chosen.device is not None
-    to_do = [stage for stage in found.stages if stage.spent_s is None]
-    jobs = [(stage.shape, stage.job) for stage in to_do if stage.shape is not None and stage.job is not None]
+    jobs = [(stage.shape, stage.job) for stage in found.to_do if stage.shape is not None and stage.job is not None]
     change = smallest_change(jobs, chosen.device)
     return None if change is None else change.words()
 

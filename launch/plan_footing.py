@@ -23,22 +23,21 @@ def footing(found: Estimate, money: Money) -> Iterator[str]:
         if stage.time is not None:
             alike.setdefault("; ".join(_of_stage(stage)), []).append(stage.name)
     yield from (f"- {', '.join(names)}: {text}" for text, names in alike.items())
-    for trains in (True, False):
-        emulated = [stage.name for stage in found.stages if stage.time is not None and _emulated(found, stage, trains)]
-        if emulated and emulates_bf16():
-            yield f"- {', '.join(emulated)}: {emulated_words(trains)}"
+    if found.device is not None and found.device.kind == "cpu" and emulates_bf16():
+        yield from _emulated(found)
     if not found.measured:
         yield "- no ledger of this model on this device was found: the first finished run will calibrate the next plan"
     yield f"- {RESERVE:.0%} of the memory stays free"
     yield from _of_money(money)
 
 
-def _emulated(found: Estimate, stage: StageEstimate, trains: bool) -> bool:
-    """Whether a stage that trains, or one that does not, computes in bf16 on a CPU."""
-    if found.device is None or found.device.kind != "cpu" or stage.job is None:
-        return False
-    work = stage.job.workload
-    return work.compute_dtype == "bfloat16" and work.trains is trains
+def _emulated(found: Estimate) -> Iterator[str]:
+    """Name the stages in bf16, those that train apart from those that draw: each has a key of its own."""
+    works = [(each.name, each.job.workload) for each in found.stages if each.time is not None and each.job is not None]
+    for trains in (True, False):
+        names = [name for name, work in works if work.compute_dtype == "bfloat16" and work.trains is trains]
+        if names:
+            yield f"- {', '.join(names)}: {emulated_words(trains)}"
 
 
 def _of_stage(stage: StageEstimate) -> Iterator[str]:

@@ -109,9 +109,11 @@ class Decoder:
             self.context.state.update(phase="generate", step=done, max_steps=total, eta_s=progress.eta)
 
         eos = eos_ids(self.model, self.tokenizer)
-        rows, packed = self.batch_size, self._packed if sampling.max_completion_length >= PAYS_FROM else None
-        with self.context.ledger.timing("generate"), nullcontext() if packed is None else packed.in_use():
-            return generate(self.model, encoded, draws, sampling, eos, seed, rows, on_rows_done, finished=finished)
+        rows = self.batch_size
+        with self.context.ledger.timing("generate"):
+            packed = self._packed if sampling.max_completion_length >= PAYS_FROM else None
+            with nullcontext() if packed is None else packed.in_use():
+                return generate(self.model, encoded, draws, sampling, eos, seed, rows, on_rows_done, finished=finished)
 
     @cached_property
     def _packed(self) -> PackedLinears | None:

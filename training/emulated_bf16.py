@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.environment import cpu_flags
+from training.environment import CPUINFO, cpu_flags
 
 HARDWARE = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of x86-64 (the first two) and ARM for products of bf16 numbers."""
@@ -20,7 +20,7 @@ def emulated_words(trains: bool) -> str:
     )
 
 
-def emulates_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def emulates_bf16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether the CPU of `cpuinfo` tells its flags and none of them multiplies bf16 numbers."""
     flags = cpu_flags(cpuinfo)
     return bool(flags) and HARDWARE.isdisjoint(flags)

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+CPUINFO = Path("/proc/cpuinfo")
 PACKAGES = (
     "posttrain", "torch", "trl", "transformers", "peft", "datasets", "accelerate", "deepspeed", "tokenizers", 
     "safetensors", "numpy", "pydantic", "reasoning-gym", "math-verify", "py3langid", "wandb", "vllm", "flash-attn",
@@ -73,26 +74,25 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
     """Return the processor's features as Linux names them (avx2, amx_bf16, ...); none where it does not tell."""
-    try:
-        lines = cpuinfo.read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(
-        next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
-    )
+    return frozenset((_told_by(cpuinfo, "flags", "Features") or "").split())
 
 
 def cpu_model() -> str:
     """Return the processor's name as Linux tells it, or what Python's platform module knows."""
+    return _told_by(CPUINFO, "model name") or platform.processor() or platform.machine()
+
+
+def _told_by(cpuinfo: Path, *keys: str) -> str | None:
+    """The first value of any of these keys; None where Linux does not tell."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith(keys):
+                return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return None
 
 
 def available_cores() -> int:

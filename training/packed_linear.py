@@ -17,6 +17,7 @@ from torch import nn
 
 from training.few_rows import FewRows, why_not_few_rows
 
+Product = Callable[[torch.Tensor], torch.Tensor]
 LAID_OUT_FOR = 16
 """Rows that oneDNN is told to expect. From 4 on the order, and so every bit, is the same (measured to 256)."""
 PAYS_FROM = 16
@@ -65,8 +66,9 @@ class PackedLinears:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        used.add("oneDNN" if why_not_few_rows() else "few_rows")
-        self._forwards = [(module, _packed_forward(module)) for module in model.modules() if _packable(module)]
+        kernel, product = ("oneDNN", _onednn_product) if why_not_few_rows() else ("few_rows", _few_rows_product)
+        used.add(kernel)
+        self._forwards = [(module, _forward(product(module))) for module in model.modules() if _packable(module)]
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -96,9 +98,8 @@ def _packable(module: nn.Module) -> bool:
     return all(each.dtype == torch.float32 and each.device.type == "cpu" for each in module.parameters())
 
 
-def _packed_forward(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The layer's product from a copy of its weights as they are now."""
-    product = _onednn_product(module) if why_not_few_rows() else FewRows(module.weight, module.bias)
+def _forward(product: Product) -> Product:
+    """The product as a layer's forward: it refuses to be trained."""
 
     def forward(input: torch.Tensor) -> torch.Tensor:
         assert not torch.is_grad_enabled(), "packed weights have no backward pass"
@@ -107,7 +108,11 @@ def _packed_forward(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]
     return forward
 
 
-def _onednn_product(module: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+def _few_rows_product(module: nn.Linear) -> Product:
+    return FewRows(module.weight, module.bias)
+
+
+def _onednn_product(module: nn.Linear) -> Product:
     """As torch._inductor packs a frozen linear layer (torch 2.13, fx_passes/mkldnn_fusion.py)."""
     weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), LAID_OUT_FOR)
     bias = None if module.bias is None else module.bias.detach()

@@ -6,7 +6,7 @@ in `.meta` and `.docs` (among it the example solution) never reaches the model n
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,19 @@ class Exercise:
             raise UserError(f"exercise {self.name}: Cargo.toml: {error}") from error
 
 
-def read_exercises(folder: Path) -> list[Exercise]:
-    """Return the exercises below `folder`, by name. Raises UserError where there are none or one cannot be read."""
+def read_exercises(folder: Path, languages: Collection[str] | None = None) -> list[Exercise]:
+    """Return the exercises below `folder`, those of `languages` or (None) all, by name.
+
+    Raises UserError where there are none or one cannot be read.
+    """
     configs = sorted(folder.glob("**/.meta/config.json"))
     if not configs:
         raise UserError(
             f"{folder} holds no exercise: an exercise is a folder with .meta/config.json and .docs/instructions.md "
             "(docs/benchmarks.md shows one)"
         )
-    return sorted((_read(config.parent.parent, folder) for config in configs), key=lambda each: each.name)
+    found = sorted((_read(config.parent.parent, folder) for config in configs), key=lambda each: each.name)
+    return [each for each in found if languages is None or each.language in languages]
 
 
 def exercises_identity(folder: Path) -> str:

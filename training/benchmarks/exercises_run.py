@@ -25,9 +25,8 @@ from training.world import gather
 def chosen(block: Exercises) -> tuple[list[Exercise], dict[str, int]]:
     """Return (the exercises that are asked, reason -> number left out): of each language the first `limit`."""
     wanted: dict[str, list[Exercise]] = defaultdict(list)
-    for each in read_exercises(from_home(block.path)):
-        if block.languages is None or each.language in block.languages:
-            wanted[each.language].append(each)
+    for each in read_exercises(from_home(block.path), block.languages):
+        wanted[each.language].append(each)
     asked, left_out = [], Counter[str]()
     for exercises in wanted.values():
         for each in exercises[: block.limit]:

@@ -15,7 +15,7 @@ from training.benchmarks.exercise_files import read_exercises
 from training.benchmarks.identity import hub_commit
 from training.benchmarks.local_rows import question_text, task_rows
 from training.benchmarks.packages import require_package
-from training.config.benchmarks import Benchmark, Exercises, LmEval
+from training.config.benchmarks import Benchmark, LmEval
 
 Pin = Callable[[str], str]
 
@@ -28,7 +28,7 @@ def benchmark_questions(name: str, benchmark: Benchmark, pin: Pin | None) -> Ite
     if benchmark.lm_eval is not None:
         yield from _of_lm_eval(name, benchmark.lm_eval, pin)
     elif benchmark.exercises is not None:
-        for each in _exercises(benchmark.exercises):
+        for each in read_exercises(from_home(benchmark.exercises.path), benchmark.exercises.languages):
             yield Reference(f"benchmark {name}/{each.language}", each.name, each.instructions)
     else:
         from training.benchmarks.human_eval_run import problems
@@ -55,9 +55,3 @@ def _rows(name: str, block: LmEval, task: str, pin: Pin | None) -> Iterator[dict
     require_package(name, "lm_eval")
     for part in hub_tasks(name, task, None, None if pin is None else hub_commit(task, pin)).values():
         yield from map(dict, part.eval_docs)
-
-
-def _exercises(block: Exercises) -> Iterator[Any]:
-    for each in read_exercises(from_home(block.path)):
-        if block.languages is None or each.language in block.languages:
-            yield each

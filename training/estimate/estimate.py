@@ -120,6 +120,11 @@ class Estimate:
     why_not: str | None = None
 
     @property
+    def to_do(self) -> list[StageEstimate]:
+        """The stages that have not run yet."""
+        return [stage for stage in self.stages if stage.spent_s is None]
+
+    @property
     def total_s(self) -> Range | None:
         """Seconds of all stages to do; None unless each is known."""
         return None if self.not_known or self.known_in_part else self.known_s
@@ -127,7 +132,7 @@ class Estimate:
     @property
     def known_s(self) -> Range | None:
         """Seconds of what is to do and known, the least that all of it takes; None if nothing is."""
-        known = [each.time.total_s for each in self.stages if each.spent_s is None and each.time is not None]
+        known = [each.time.total_s for each in self.to_do if each.time is not None]
         times = [one for one in known if one is not None]
         if not times:
             return None
@@ -136,13 +141,12 @@ class Estimate:
     @property
     def not_known(self) -> list[str]:
         """Names of the stages to do whose time is not known."""
-        to_do = [stage for stage in self.stages if stage.spent_s is None]
-        return [stage.name for stage in to_do if stage.time is None or stage.time.total_s is None]
+        return [stage.name for stage in self.to_do if stage.time is None or stage.time.total_s is None]
 
     @property
     def known_in_part(self) -> list[str]:
         """Names of the evaluations to do whose suites alone are known: what benchmarks take is not."""
-        others = [stage for stage in self.stages if stage.spent_s is None and stage.name not in self.not_known]
+        others = [stage for stage in self.to_do if stage.name not in self.not_known]
         return [stage.name for stage in others if stage.job is not None and stage.job.benchmarks]
 
     @property
